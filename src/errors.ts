@@ -1,0 +1,44 @@
+/** What went wrong, as the caller may act on it; src/cli/exit.ts maps each kind to a sysexits(3) code. */
+export type ErrorKind =
+  | 'usage'
+  | 'data'
+  | 'unavailable'
+  | 'software'
+  | 'io'
+  | 'tempfail'
+  | 'noperm'
+  | 'config';
+
+/** An error meant for a person: `message` says what, where, expected and received; `hint` what to do next. */
+export class DsacError extends Error {
+  readonly kind: ErrorKind;
+  readonly hint: string | undefined;
+
+  constructor(kind: ErrorKind, message: string, options: { hint?: string; cause?: unknown } = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = 'DsacError';
+    this.kind = kind;
+    this.hint = options.hint;
+  }
+}
+
+/** The `code` of a Node system error (`ENOENT`, …), or undefined for any other value. */
+export function errorCode(error: unknown): string | undefined {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
+}
+
+/** One line that says what an unknown thrown value is, causes included, without its stack. */
+export function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const nested = error instanceof AggregateError ? error.errors.map(reasonOf).join('; ') : '';
+  const own = error.message || nested || errorCode(error) || error.name;
+  if (error.cause === undefined) return own;
+  const cause = reasonOf(error.cause);
+  return own.includes(cause) ? own : `${own}: ${cause}`;
+}
+
+/** Whether a file-system error means that the thing is simply not there. */
+export function isMissing(error: unknown): boolean {
+  const code = errorCode(error);
+  return code === 'ENOENT' || code === 'ENOTDIR';
+}

@@ -1,0 +1,118 @@
+/** The shapes of format version 1 (docs/format.md §1): header, event and trailer, as zod schemas and types. */
+import { z } from 'zod';
+
+export const FORMAT_VERSION = 1;
+/** Longest line a reader accepts, in bytes (docs/format.md, what a reader must reject). */
+export const MAX_LINE = 16 * 1024 * 1024;
+/** Longest batch a reader accepts, in bytes. */
+export const MAX_BATCH = 64 * 1024 * 1024;
+/** Most bytes a compressed file may unfold to. */
+export const MAX_UNFOLDED = 256 * 1024 * 1024;
+/** Deepest nesting of objects and arrays in an event. */
+export const MAX_DEPTH = 32;
+
+/** The name of an agent, source, action, dispatcher or processor. */
+export const nameSchema = z
+  .string()
+  .regex(/^[a-z][a-z0-9-]{0,63}$/, 'a name: a-z, 0-9 and -, starting with a letter, at most 64');
+/** UTC, RFC 3339, exactly three decimals. */
+export const timeSchema = z
+  .string()
+  .regex(/^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$/, 'a UTC time with milliseconds')
+  .refine((text) => Number.isFinite(Date.parse(text)), 'a time that exists');
+const sha256Schema = z.string().regex(/^[0-9a-f]{64}$/, '64 hex digits');
+const uuidSchema = z
+  .string()
+  .regex(/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/, 'a UUID in lower case');
+
+export const kindSchema = z.enum(['snapshot', 'changes', 'log', 'receipt']);
+export const epochSchema = z.string().regex(/^[0-9A-Za-z-]{1,40}$/, 'an epoch id');
+
+export const headerSchema = z
+  .looseObject({
+    dsac: z.literal(FORMAT_VERSION),
+    id: uuidSchema,
+    node: uuidSchema,
+    host: z.string().min(1).max(255),
+    agent: nameSchema,
+    kind: kindSchema,
+    epoch: epochSchema,
+    seq: z.int().min(1),
+    prev: sha256Schema.nullable(),
+    time: timeSchema,
+    since: timeSchema.optional(),
+    boot: z.string().min(1).max(64).optional(),
+    machine: z
+      .string()
+      .regex(/^[0-9a-f]{32}$/)
+      .optional(),
+    state: z.looseObject({ items: z.int().min(0), digest: sha256Schema }).optional(),
+    key: z.base64().length(44).optional(),
+  })
+  .refine((header) => (header.seq === 1) === (header.prev === null), {
+    path: ['prev'],
+    message: 'null exactly when seq is 1',
+  })
+  .refine(
+    (header) => (header.kind === 'snapshot' || header.kind === 'changes') === (header.state !== undefined),
+    {
+      path: ['state'],
+      message: 'present exactly on snapshot and changes',
+    },
+  );
+
+/** An item's or a record's fields: plain JSON. */
+export const fieldsSchema = z.record(z.string(), z.json());
+
+export const bySchema = z.strictObject({
+  user: z.string().optional().describe('account name, as the source recorded it'),
+  uid: z.number().optional().describe('numeric user id'),
+  command: z.string().optional().describe('the command line'),
+  from: z.string().optional().describe('where the person came from: address or terminal'),
+});
+
+export const eventSchema = z.looseObject({
+  time: timeSchema,
+  action: nameSchema,
+  item: z
+    .string()
+    .min(1)
+    .max(512)
+    .regex(/^\P{Cc}*$/u, 'no control characters')
+    .optional(),
+  source: nameSchema.optional(),
+  before: fieldsSchema.optional(),
+  after: fieldsSchema.optional(),
+  by: bySchema.optional(),
+  data: fieldsSchema.optional(),
+});
+
+export const trailerSchema = z.looseObject({
+  end: z.literal(1),
+  count: z.int().min(0),
+  sha256: sha256Schema,
+  sig: z.base64().length(88).optional(),
+});
+
+export type Kind = z.infer<typeof kindSchema>;
+export type Header = z.infer<typeof headerSchema>;
+export type BatchEvent = z.infer<typeof eventSchema>;
+export type Trailer = z.infer<typeof trailerSchema>;
+export type Fields = z.infer<typeof fieldsSchema>;
+export type By = z.infer<typeof bySchema>;
+
+/** Which stream a batch belongs to and where in it: the key that archive and store hold it under. */
+export interface StreamKey {
+  readonly node: string;
+  readonly agent: string;
+  readonly epoch: string;
+}
+
+/** A whole, undamaged batch with the bytes the node wrote. `events()` parses lazily and throws on a malformed event. */
+export interface Batch {
+  readonly header: Header;
+  readonly trailer: Trailer;
+  /** Header, events and trailer, exactly as written. */
+  readonly bytes: Buffer;
+  events(): Generator<BatchEvent>;
+}

@@ -1,0 +1,123 @@
+/**
+ * Every file operation that the spool and the agents' state are made of. Nothing below src/spool or in src/run/state.ts touches files
+ * in another way, so that a test can put a failing or crashing disk beneath them.
+ */
+import { constants } from 'node:fs';
+import {
+  type FileHandle,
+  link,
+  mkdir,
+  open,
+  opendir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  unlink,
+} from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { errorCode, isMissing } from '../errors.ts';
+
+export interface Disk {
+  /** Writes a new file whole and fsyncs it; replaces a leftover of the same name. The name is durable only after `sync` of its directory. */
+  write(path: string, bytes: Uint8Array, mode?: number): Promise<void>;
+  read(path: string): Promise<Buffer>;
+  rename(from: string, to: string): Promise<void>;
+  link(from: string, to: string): Promise<void>;
+  unlink(path: string): Promise<void>;
+  /** Makes a directory and its missing ancestors, each made durable in its parent. */
+  mkdir(path: string, mode?: number): Promise<void>;
+  /** fsyncs a directory: names made or removed in it survive a power cut from here on. */
+  sync(directory: string): Promise<void>;
+  /** Names in a directory, streamed in no order; nothing when it is not there. */
+  list(directory: string): AsyncGenerator<string>;
+  /** Size in bytes and time of last change in ms, or undefined when it is not there. */
+  stat(path: string): Promise<{ size: number; mtimeMs: number; links: number } | undefined>;
+}
+
+async function writeAll(file: FileHandle, bytes: Uint8Array): Promise<void> {
+  for (let at = 0; at < bytes.length; ) {
+    const { bytesWritten } = await file.write(bytes, at);
+    at += bytesWritten;
+  }
+}
+
+async function syncDirectory(path: string): Promise<void> {
+  const directory = await open(path, constants.O_RDONLY | constants.O_DIRECTORY);
+  try {
+    await directory.sync();
+  } finally {
+    await directory.close();
+  }
+}
+
+/** The real file system. */
+export const realDisk: Disk = {
+  async write(path, bytes, mode = 0o640) {
+    await rm(path, { force: true });
+    const file = await open(path, 'wx', mode);
+    try {
+      await writeAll(file, bytes);
+      await file.sync();
+    } finally {
+      // A failed fsync leaves the file's state unknown: the descriptor is given up, and the next try writes a new file.
+      await file.close();
+    }
+  },
+  read: (path) => readFile(path),
+  rename,
+  link,
+  unlink,
+  async mkdir(path, mode = 0o750) {
+    const made = await mkdir(path, { recursive: true, mode });
+    if (made === undefined) return;
+    for (let at = path; at.length >= made.length; at = dirname(at)) await syncDirectory(dirname(at));
+  },
+  sync: syncDirectory,
+  async *list(directory) {
+    try {
+      for await (const entry of await opendir(directory, { bufferSize: 512 }))
+        if (!entry.isDirectory()) yield entry.name;
+    } catch (error) {
+      if (!isMissing(error)) throw error;
+    }
+  },
+  async stat(path) {
+    try {
+      const { size, mtimeMs, nlink } = await stat(path);
+      return { size, mtimeMs, links: nlink };
+    } catch (error) {
+      if (isMissing(error)) return undefined;
+      throw error;
+    }
+  },
+};
+
+/** Replaces `path` by a file with these bytes, durably: all of the old or all of the new, whatever happens. */
+export async function replace(disk: Disk, path: string, bytes: Uint8Array, mode?: number): Promise<void> {
+  const temporary = join(dirname(path), `.${basename(path)}.new`);
+  await disk.write(temporary, bytes, mode);
+  await disk.rename(temporary, path);
+  await disk.sync(dirname(path));
+}
+
+/** The file's bytes, or undefined when it is not there. */
+export async function readIfThere(disk: Disk, path: string): Promise<Buffer | undefined> {
+  try {
+    return await disk.read(path);
+  } catch (error) {
+    if (isMissing(error)) return undefined;
+    throw error;
+  }
+}
+
+/** Runs a step that a crash may have done before; `done` is the error code that says so. */
+export async function unlessDone(step: Promise<void>, done: 'EEXIST' | 'ENOENT'): Promise<boolean> {
+  try {
+    await step;
+    return true;
+  } catch (error) {
+    if (errorCode(error) === done) return false;
+    throw error;
+  }
+}

@@ -1,0 +1,32 @@
+import type { Header, StreamKey } from './batch.ts';
+import { uuidv7 } from './encode.ts';
+
+const SUFFIX = /\.jsonl(?:\.zst)?$/;
+
+/** Whether a name in a spool directory is a batch or segment (not a `.why.json`, not a stranger's file). */
+export function isBatchFile(name: string): boolean {
+  return SUFFIX.test(name) && !name.startsWith('.');
+}
+
+/** Ten digits sort as numbers up to 9,999,999,999; a longer sequence number still gives a legal, unique name. */
+function ordinal(n: number): string {
+  return String(n).padStart(10, '0');
+}
+
+/** `<agent>.<node>.<epoch>.<seq>.jsonl`: the file name of one batch. */
+export function batchFile(header: StreamKey & Pick<Header, 'seq'>): string {
+  return `${header.agent}.${header.node}.${header.epoch}.${ordinal(header.seq)}.jsonl`;
+}
+
+/** A namer for the segments that one process writes: `segment.<run>.<n>.jsonl`. */
+export function segmentNamer(now: number): () => string {
+  const run = uuidv7(now);
+  let n = 0;
+  return () => `segment.${run}.${ordinal(++n)}.jsonl`;
+}
+
+/** The agent that a file name stands for, or undefined for a segment (which may hold several). */
+export function agentOfFile(name: string): string | undefined {
+  const agent = name.slice(0, name.indexOf('.'));
+  return agent === 'segment' ? undefined : agent;
+}

@@ -1,0 +1,321 @@
+/**
+ * The spool: directories whose names are the states of the files in them (docs/format.md §3). It knows batches and
+ * handlers' names; it knows nothing of agents, brokers or databases. A file that it moves is durable where it arrives before it
+ * leaves where it was.
+ */
+import { randomBytes } from 'node:crypto';
+import { readdir } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { DsacError, errorCode, isMissing, reasonOf } from '../errors.ts';
+import { type Decoded, decode, unfold } from './decode.ts';
+import { type Disk, readIfThere, realDisk, unlessDone } from './disk.ts';
+import { isBatchFile } from './names.ts';
+import { whyName, writeWhy } from './why.ts';
+
+/** The states that have one directory for the whole spool. */
+export const PLAIN_STATES = ['tmp', 'new', 'hold', 'corrupt'] as const;
+/** The states that have one directory per handler. */
+export const HANDLER_STATES = ['queue', 'failed'] as const;
+
+/** Why link(2) may refuse where a copy works: other file system, protected_hardlinks, too many links, not supported. */
+const LINK_REFUSED = new Set(['EXDEV', 'EPERM', 'EMLINK', 'ENOTSUP', 'EACCES']);
+
+/** A handler's name and which agents it wants. */
+export interface Interest {
+  readonly handler: string;
+  wants(agent: string): boolean;
+}
+
+/** What one pass of routing did, in files. */
+export interface Routed {
+  routed: number;
+  /** Files that no handler wants: they stay in `new`. */
+  unwanted: number;
+  corrupt: number;
+}
+
+/** A file in a spool: which state, whose queue, what name. */
+export interface SpoolFile {
+  readonly state: (typeof PLAIN_STATES)[number] | (typeof HANDLER_STATES)[number];
+  readonly handler?: string;
+  readonly name: string;
+  readonly path: string;
+}
+
+export class Spool {
+  readonly root: string;
+  readonly disk: Disk;
+  /** Whose command moves files, for `F.why.json`. */
+  readonly by: string;
+
+  constructor(root: string, options: { disk?: Disk; by?: string } = {}) {
+    this.root = root;
+    this.disk = options.disk ?? realDisk;
+    this.by = options.by ?? 'dsac';
+  }
+
+  /** The directory of a state, or of a handler's share of it. */
+  directory(state: SpoolFile['state'], handler?: string): string {
+    return handler === undefined ? join(this.root, state) : join(this.root, state, handler);
+  }
+
+  /** Makes the directories that every spool has. */
+  async create(): Promise<void> {
+    for (const state of [...PLAIN_STATES, ...HANDLER_STATES]) await this.disk.mkdir(this.directory(state));
+  }
+
+  /** Puts a file's bytes durably into `tmp`, where nothing reads them: the first half of entering. */
+  async stage(name: string, bytes: Uint8Array): Promise<void> {
+    await this.disk.write(join(this.directory('tmp'), name), bytes);
+    await this.disk.sync(this.directory('tmp'));
+  }
+
+  /** Moves a staged file into `new`. False when it is not in `tmp`: an earlier try has moved it. */
+  async publish(name: string): Promise<boolean> {
+    const moved = await unlessDone(
+      this.disk.rename(join(this.directory('tmp'), name), join(this.directory('new'), name)),
+      'ENOENT',
+    );
+    await this.disk.sync(this.directory('new'));
+    return moved;
+  }
+
+  /** Stages and publishes: when it resolves, the file survives a power cut. */
+  async enter(name: string, bytes: Uint8Array): Promise<void> {
+    await this.stage(name, bytes);
+    await this.publish(name);
+  }
+
+  /** Removes what a crash left half-written in `tmp` under names that start with `prefix`. Only for who alone writes such names. */
+  async sweep(prefix: string, keep: ReadonlySet<string>): Promise<void> {
+    for await (const name of this.disk.list(this.directory('tmp'))) {
+      if (name.startsWith(prefix) && !keep.has(name))
+        await unlessDone(this.disk.unlink(join(this.directory('tmp'), name)), 'ENOENT');
+    }
+  }
+
+  /** The file's batches and damage, unfolded when its name ends in `.zst`. */
+  async open(path: string): Promise<Decoded[]> {
+    const stored = await this.disk.read(path);
+    let bytes = stored;
+    if (path.endsWith('.zst')) {
+      try {
+        bytes = await unfold(stored);
+      } catch (error) {
+        return [{ damage: { offset: 0, bytes: stored, reason: `not readable zstd: ${reasonOf(error)}` } }];
+      }
+    }
+    return [...decode(bytes)];
+  }
+
+  /** Batch files in one directory, streamed in no order. */
+  async *files(state: SpoolFile['state'], handler?: string): AsyncGenerator<SpoolFile> {
+    const directory = this.directory(state, handler);
+    for await (const name of this.disk.list(directory)) {
+      if (isBatchFile(name))
+        yield { state, name, path: join(directory, name), ...(handler === undefined ? {} : { handler }) };
+    }
+  }
+
+  /** The handlers that have a directory in `queue` or `failed`, configured or not. */
+  async handlers(state: (typeof HANDLER_STATES)[number]): Promise<string[]> {
+    try {
+      const entries = await readdir(this.directory(state), { withFileTypes: true });
+      return entries
+        .filter((entry) => entry.isDirectory())
+        .map((entry) => entry.name)
+        .sort();
+    } catch (error) {
+      if (isMissing(error)) return [];
+      throw error;
+    }
+  }
+
+  /** Every batch file in the spool, state by state, `tmp` left out. */
+  async *everything(): AsyncGenerator<SpoolFile> {
+    for (const state of ['new', 'hold', 'corrupt'] as const) yield* this.files(state);
+    for (const state of HANDLER_STATES)
+      for (const handler of await this.handlers(state)) yield* this.files(state, handler);
+  }
+
+  /**
+   * Gives every file in `new` to the handlers that want it: a hard link each, then the name in `new` goes. Repeating it after a
+   * crash at any step changes nothing. Damage is set aside in `corrupt`, and what is whole in the same file goes on.
+   */
+  async route(interests: readonly Interest[], signal?: AbortSignal): Promise<Routed> {
+    const done: Routed = { routed: 0, unwanted: 0, corrupt: 0 };
+    for (const { handler } of interests) await this.disk.mkdir(this.directory('queue', handler));
+    const touched = new Set<string>();
+    const leaving: string[] = [];
+    const leave = async (): Promise<void> => {
+      for (const directory of touched) await this.disk.sync(directory);
+      for (const path of leaving) await unlessDone(this.disk.unlink(path), 'ENOENT');
+      touched.clear();
+      leaving.length = 0;
+    };
+    for await (const file of this.files('new')) {
+      if (signal?.aborted) break;
+      const agents = await this.#soundAgents(file, done);
+      if (agents === undefined) continue;
+      const wanting = interests.filter((interest) => agents.some((agent) => interest.wants(agent)));
+      if (wanting.length === 0) {
+        done.unwanted++;
+        continue;
+      }
+      for (const { handler } of wanting) {
+        const directory = this.directory('queue', handler);
+        await unlessDone(this.disk.link(file.path, join(directory, file.name)), 'EEXIST');
+        touched.add(directory);
+      }
+      leaving.push(file.path);
+      done.routed++;
+      if (leaving.length >= 256) await leave();
+    }
+    await leave();
+    return done;
+  }
+
+  /** The agents in a file that is whole; otherwise sets the damage aside and answers undefined. */
+  async #soundAgents(file: SpoolFile, done: Routed): Promise<string[] | undefined> {
+    let decoded: Decoded[];
+    try {
+      decoded = await this.open(file.path);
+    } catch (error) {
+      if (isMissing(error)) return undefined;
+      throw error;
+    }
+    const damages = decoded.flatMap(({ damage }) => damage ?? []);
+    if (damages.length === 0) return [...new Set(decoded.flatMap(({ batch }) => batch?.header.agent ?? []))];
+    done.corrupt++;
+    const whole = decoded.flatMap(({ batch }) => batch?.bytes ?? []);
+    if (whole.length > 0)
+      await this.enter(
+        `segment.rescued-${randomBytes(8).toString('hex')}.0000000001.jsonl`,
+        Buffer.concat(whole),
+      );
+    const reason = damages.map((damage) => `at byte ${damage.offset}: ${damage.reason}`).join('; ');
+    await this.quarantine(file, reason);
+    return undefined;
+  }
+
+  /** Moves a damaged file to `corrupt` with its reason. */
+  async quarantine(file: SpoolFile, reason: string): Promise<string> {
+    return this.#setAside(file, 'corrupt', undefined, { reason });
+  }
+
+  /** Keeps bytes that arrived from outside and are not a batch: written to `corrupt` with their reason. */
+  async quarantineBytes(name: string, bytes: Uint8Array, reason: string): Promise<string> {
+    await this.stage(name, bytes);
+    return this.#setAside(
+      { state: 'tmp', name, path: join(this.directory('tmp'), name) },
+      'corrupt',
+      undefined,
+      { reason },
+    );
+  }
+
+  /** Gives up on delivering a file: it goes to `failed/<handler>` with its reason. */
+  async fail(file: SpoolFile, handler: string, why: { reason: string; attempts?: number }): Promise<string> {
+    return this.#setAside(file, 'failed', handler, why);
+  }
+
+  /** Takes a file out of the flow until a person releases it. */
+  async hold(file: SpoolFile, reason: string): Promise<string> {
+    return this.#setAside(file, 'hold', undefined, { reason });
+  }
+
+  /** The file is delivered: its name in the handler's queue goes. */
+  async delivered(file: SpoolFile): Promise<void> {
+    await unlessDone(this.disk.unlink(file.path), 'ENOENT');
+  }
+
+  /** Hands a file from `failed/<handler>` back to that handler's queue. */
+  async requeue(file: SpoolFile): Promise<void> {
+    if (file.state !== 'failed' || file.handler === undefined) {
+      throw new DsacError(
+        'usage',
+        `requeue ${file.name}: it lies in '${file.state}', only files in 'failed' can be requeued`,
+        {
+          hint: file.state === 'hold' ? 'use dsac spool release' : undefined,
+        },
+      );
+    }
+    await this.#back(file, this.directory('queue', file.handler));
+  }
+
+  /** Hands a file from `hold` back to `new`, to be routed. */
+  async release(file: SpoolFile): Promise<void> {
+    if (file.state !== 'hold') {
+      throw new DsacError(
+        'usage',
+        `release ${file.name}: it lies in '${file.state}', only files in 'hold' can be released`,
+        {
+          hint: file.state === 'failed' ? 'use dsac spool requeue' : undefined,
+        },
+      );
+    }
+    await this.#back(file, this.directory('new'));
+  }
+
+  async #back(file: SpoolFile, directory: string): Promise<void> {
+    await this.disk.mkdir(directory);
+    await this.disk.rename(file.path, join(directory, file.name));
+    await this.disk.sync(directory);
+    await unlessDone(this.disk.unlink(join(dirname(file.path), whyName(file.name))), 'ENOENT');
+  }
+
+  async #setAside(
+    file: SpoolFile,
+    state: 'corrupt' | 'failed' | 'hold',
+    handler: string | undefined,
+    why: { reason: string; attempts?: number },
+  ): Promise<string> {
+    const directory = this.directory(state, handler);
+    await this.disk.mkdir(directory);
+    const name = await this.#freeName(directory, file.name);
+    const from = file.handler === undefined ? file.state : `${file.state}/${file.handler}`;
+    await writeWhy(this.disk, directory, name, {
+      time: new Date().toISOString(),
+      by: this.by,
+      from,
+      ...(handler === undefined ? {} : { handler }),
+      ...why,
+    });
+    await unlessDone(this.disk.rename(file.path, join(directory, name)), 'ENOENT');
+    await this.disk.sync(directory);
+    return join(directory, name);
+  }
+
+  /** `name`, or `name` with a number before its ending when another file has it: nothing set aside is ever overwritten. */
+  async #freeName(directory: string, name: string): Promise<string> {
+    const dot = name.indexOf('.jsonl');
+    for (let n = 1; ; n++) {
+      const candidate = n === 1 ? name : `${name.slice(0, dot)}~${n}${name.slice(dot)}`;
+      if ((await this.disk.stat(join(directory, candidate))) === undefined) return candidate;
+    }
+  }
+
+  /**
+   * Takes over a file of another spool: a hard link where both are on one file system, else a copy. Taking the same bytes again changes
+   * nothing; other bytes under a name that is still here (a fork of the stream) are kept beside it.
+   */
+  async adopt(path: string): Promise<void> {
+    const name = basename(path);
+    const target = join(this.directory('new'), name);
+    try {
+      await this.disk.link(path, target);
+    } catch (error) {
+      const code = errorCode(error);
+      if (code === 'EEXIST') {
+        const bytes = await this.disk.read(path);
+        if (!bytes.equals((await readIfThere(this.disk, target)) ?? bytes))
+          await this.enter(await this.#freeName(this.directory('new'), name), bytes);
+        return;
+      }
+      if (!LINK_REFUSED.has(code ?? '')) throw error;
+      await this.enter(name, await this.disk.read(path));
+      return;
+    }
+    await this.disk.sync(this.directory('new'));
+  }
+}
