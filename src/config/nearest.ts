@@ -4,5 +4,5 @@ import { closestMatch } from 'leven';
 export function didYouMean(given: string, known: readonly string[]): string {
   const near = closestMatch(given, known, { maxDistance: Math.max(2, Math.floor(given.length / 3)) });
   if (near !== undefined) return `did you mean '${near}'?`;
-  return known.length > 0 ? `known are: ${[...known].sort().join(', ')}` : 'there are none';
+  return known.length > 0 ? `known are: ${[...new Set(known)].sort().join(', ')}` : 'there are none';
 }

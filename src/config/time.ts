@@ -48,3 +48,15 @@ export function parseTime(text: string, now: Date, what: string): Date {
   }
   throw new DsacError('usage', `${what}: '${text}' is not a time`, { hint: `use ${TIME_FORMS}` });
 }
+
+/** A duration in the largest units that give whole numbers: `1h30m`, `7d`. */
+export function formatDuration(ms: number): string {
+  let rest = ms;
+  let out = '';
+  for (const unit of ['d', 'h', 'm', 's', 'ms']) {
+    const amount = Math.floor(rest / UNITS[unit]!);
+    if (amount > 0) out += `${amount}${unit}`;
+    rest -= amount * UNITS[unit]!;
+  }
+  return out || '0s';
+}

@@ -113,8 +113,24 @@ export interface LogAgent<O = unknown, D = Fields> {
   readonly sources: Readonly<Record<string, LogSource<O, D>>>;
 }
 
-// biome-ignore lint/suspicious/noExplicitAny: a registry holds agents of every option and field type
+/** An agent that is what its options make of it; it runs only where it is configured. */
+export interface ConfiguredAgent<O = unknown> {
+  readonly type: 'configured';
+  readonly name: string;
+  readonly summary: string;
+  readonly every: string;
+  readonly options: z.ZodType<O>;
+  /** The agent that these options describe, under its configured name. */
+  create(name: string, options: O): Agent;
+}
+
+// biome-ignore-start lint/suspicious/noExplicitAny: a registry holds agents of every option and field type
+/** An agent that can run. */
 export type Agent = InventoryAgent<any, any> | LogAgent<any, any>;
+
+/** What a file in agents/ may hold. */
+export type AnyAgent = Agent | ConfiguredAgent<any>;
+// biome-ignore-end lint/suspicious/noExplicitAny: see above
 
 /** Defines an agent for the set of things that are: packages, services, accounts. */
 export function defineInventory<O, F>(agent: Omit<InventoryAgent<O, F>, 'type'>): InventoryAgent<O, F> {
@@ -124,4 +140,9 @@ export function defineInventory<O, F>(agent: Omit<InventoryAgent<O, F>, 'type'>)
 /** Defines an agent for things that happened, read from logs behind cursors. */
 export function defineLog<O, D>(agent: Omit<LogAgent<O, D>, 'type'>): LogAgent<O, D> {
   return { type: 'log', ...agent };
+}
+
+/** Defines an agent whose kind and words come from its configuration. */
+export function defineConfigured<O>(agent: Omit<ConfiguredAgent<O>, 'type'>): ConfiguredAgent<O> {
+  return { type: 'configured', ...agent };
 }

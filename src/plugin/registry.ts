@@ -4,12 +4,12 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { didYouMean } from '../config/nearest.ts';
 import { DsacError, reasonOf } from '../errors.ts';
-import type { Agent } from './agent.ts';
+import type { AnyAgent } from './agent.ts';
 import type { AnyHandler } from './handler.ts';
 import type { AnyReport } from './report.ts';
 
 export interface PluginKinds {
-  agents: Agent;
+  agents: AnyAgent;
   dispatchers: AnyHandler;
   processors: AnyHandler;
   reports: AnyReport;

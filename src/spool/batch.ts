@@ -29,7 +29,7 @@ export const kindSchema = z.enum(['snapshot', 'changes', 'log', 'receipt']);
 export const epochSchema = z.string().regex(/^[0-9A-Za-z-]{1,40}$/, 'an epoch id');
 
 export const headerSchema = z
-  .looseObject({
+  .object({
     dsac: z.literal(FORMAT_VERSION),
     id: uuidSchema,
     node: uuidSchema,
@@ -46,7 +46,7 @@ export const headerSchema = z
       .string()
       .regex(/^[0-9a-f]{32}$/)
       .optional(),
-    state: z.looseObject({ items: z.int().min(0), digest: sha256Schema }).optional(),
+    state: z.object({ items: z.int().min(0), digest: sha256Schema }).optional(),
     key: z.base64().length(44).optional(),
   })
   .refine((header) => (header.seq === 1) === (header.prev === null), {
@@ -71,7 +71,7 @@ export const bySchema = z.strictObject({
   from: z.string().optional().describe('where the person came from: address or terminal'),
 });
 
-export const eventSchema = z.looseObject({
+export const eventSchema = z.object({
   time: timeSchema,
   action: nameSchema,
   item: z
@@ -87,7 +87,7 @@ export const eventSchema = z.looseObject({
   data: fieldsSchema.optional(),
 });
 
-export const trailerSchema = z.looseObject({
+export const trailerSchema = z.object({
   end: z.literal(1),
   count: z.int().min(0),
   sha256: sha256Schema,

@@ -229,6 +229,17 @@ export class Spool {
     await unlessDone(this.disk.unlink(file.path), 'ENOENT');
   }
 
+  /** Takes one batch out of a segment into a file of its own beside it, so that the segment can leave its queue. */
+  async divide(segment: SpoolFile, name: string, bytes: Uint8Array): Promise<SpoolFile> {
+    const directory = dirname(segment.path);
+    const own: SpoolFile = { ...segment, name, path: join(directory, name) };
+    const temporary = `divide.${segment.handler}.${name}`;
+    await this.stage(temporary, bytes);
+    await this.disk.rename(join(this.directory('tmp'), temporary), own.path);
+    await this.disk.sync(directory);
+    return own;
+  }
+
   /** Hands a file from `failed/<handler>` back to that handler's queue. */
   async requeue(file: SpoolFile): Promise<void> {
     if (file.state !== 'failed' || file.handler === undefined) {

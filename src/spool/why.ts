@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { type Disk, readIfThere, replace } from './disk.ts';
 
 /** Why a file lies in `failed/`, `hold/` or `corrupt/` (docs/format.md §3). */
-export const whySchema = z.looseObject({
+export const whySchema = z.object({
   time: z.string(),
   reason: z.string(),
   by: z.string().optional(),

@@ -1,0 +1,70 @@
+/** The shape of etc/dsac/dsac.yaml. What belongs to one plugin is checked by that plugin's own options schema when it is used. */
+import { z } from 'zod';
+import { nameSchema } from '../spool/batch.ts';
+import { DURATION_FORMS, parseDuration } from './time.ts';
+
+/** A duration such as `15m`; parsed to milliseconds. */
+export const durationSchema = z.string().transform((text, context) => {
+  const ms = parseDuration(text);
+  if (ms !== undefined && ms > 0) return ms;
+  context.addIssue({ code: 'custom', message: `'${text}' is not a duration: use ${DURATION_FORMS}` });
+  return z.NEVER;
+});
+
+/** Keys that every agent's entry may have beside the agent's own options. */
+export const agentKeys = {
+  type: nameSchema.optional().describe('which agent in agents/ this is; default: the entry’s own name'),
+  enabled: z.boolean().optional().describe('false: never run'),
+  every: durationSchema.optional().describe('how often it is due'),
+  timeout: durationSchema.optional().describe('its deadline; default 5m'),
+};
+
+/** Keys that every dispatcher's and processor's entry may have beside the handler's own options. */
+export const handlerKeys = {
+  type: nameSchema.optional().describe('which handler this is; default: the entry’s own name'),
+  enabled: z.boolean().optional().describe('false: takes nothing and is given nothing'),
+  agents: z
+    .array(z.string().min(1))
+    .nonempty()
+    .optional()
+    .describe('names or globs of the agents whose batches it wants; default all'),
+  deadline: durationSchema.optional().describe('how long one run may work; default 5m'),
+  attempts: z
+    .int()
+    .min(1)
+    .optional()
+    .describe('tries for a batch that fails by its own fault before it goes to failed/; default 10'),
+};
+
+const agentEntry = z.looseObject(agentKeys);
+const handlerEntry = z.looseObject(handlerKeys);
+
+/** Consumer options beside the connection are checked by src/run/consume.ts. */
+export const configSchema = z.strictObject({
+  host: z.string().min(1).max(255).optional().describe('the name this node reports; default: its host name'),
+  snapshot: durationSchema.optional().describe('how often an inventory is sent whole; default 24h'),
+  agents: z
+    .record(nameSchema, agentEntry.nullable())
+    .optional()
+    .describe('changes to agents, and agents of your own'),
+  dispatchers: z
+    .record(nameSchema, handlerEntry.nullable())
+    .optional()
+    .describe('where this node sends batches'),
+  consume: z.looseObject({}).optional().describe('the broker that the centre takes batches from'),
+  processors: z
+    .record(nameSchema, handlerEntry.nullable())
+    .optional()
+    .describe('what the centre does with batches'),
+  store: z
+    .strictObject({
+      url: z.string().min(1).optional().describe('sqlite:PATH or mysql://user@host:port/database'),
+      password_file: z.string().min(1).optional().describe('a file that holds the password'),
+    })
+    .optional()
+    .describe('the database that reports read'),
+});
+
+export type AgentEntry = z.infer<typeof agentEntry>;
+export type HandlerEntry = z.infer<typeof handlerEntry>;
+export type ConfigData = z.infer<typeof configSchema>;

@@ -1,0 +1,135 @@
+import assert from 'node:assert/strict';
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { batchFile } from '../../src/spool/names.ts';
+import { type Interest, Spool, type SpoolFile } from '../../src/spool/spool.ts';
+import { FakeNode, plainEvent } from '../helpers/batches.ts';
+import { temporary } from '../helpers/tree.ts';
+
+async function makeSpool(t: TestContext): Promise<Spool> {
+  const spool = new Spool(temporary(t), { by: 'test' });
+  await spool.create();
+  return spool;
+}
+
+function ls(spool: Spool, directory: string): string[] {
+  const path = join(spool.root, directory);
+  return existsSync(path) ? readdirSync(path).sort() : [];
+}
+
+async function firstIn(spool: Spool, state: SpoolFile['state'], handler?: string): Promise<SpoolFile> {
+  for await (const file of spool.files(state, handler)) return file;
+  throw new Error(`nothing in ${state}`);
+}
+
+const all: Interest = { handler: 'all', wants: () => true };
+const logins: Interest = { handler: 'only-logins', wants: (agent) => agent === 'logins' };
+
+test('a routed batch is one file with a name in each interested queue, and in no other', async (t) => {
+  const spool = await makeSpool(t);
+  const node = new FakeNode();
+  for (const agent of ['logins', 'packages']) {
+    const batch = node.next(agent, 'log', [plainEvent()]);
+    await spool.enter(batchFile(batch.header), batch.bytes);
+  }
+  assert.deepEqual(await spool.route([all, logins]), { routed: 2, unwanted: 0, corrupt: 0 });
+  assert.equal(ls(spool, 'queue/all').length, 2);
+  assert.equal(ls(spool, 'queue/only-logins').length, 1);
+  assert.deepEqual(ls(spool, 'new'), []);
+  const name = ls(spool, 'queue/only-logins')[0]!;
+  assert.equal(
+    statSync(join(spool.root, 'queue/all', name)).ino,
+    statSync(join(spool.root, 'queue/only-logins', name)).ino,
+  );
+});
+
+test('routing again after a crash between link and unlink loses and doubles nothing', async (t) => {
+  const spool = await makeSpool(t);
+  const batch = new FakeNode().next('logins', 'log', [plainEvent()]);
+  const name = batchFile(batch.header);
+  await spool.enter(name, batch.bytes);
+  await spool.disk.mkdir(spool.directory('queue', 'all'));
+  await spool.disk.link(join(spool.root, 'new', name), join(spool.root, 'queue/all', name));
+  await spool.route([all, logins]);
+  assert.deepEqual(
+    [ls(spool, 'queue/all'), ls(spool, 'queue/only-logins'), ls(spool, 'new')],
+    [[name], [name], []],
+  );
+});
+
+test('a batch that no handler wants stays in new', async (t) => {
+  const spool = await makeSpool(t);
+  const batch = new FakeNode().next('packages', 'log', [plainEvent()]);
+  await spool.enter(batchFile(batch.header), batch.bytes);
+  assert.equal((await spool.route([logins])).unwanted, 1);
+  assert.equal(ls(spool, 'new').length, 1);
+});
+
+test('a damaged segment goes to corrupt with its reason, and the whole batches in it go on', async (t) => {
+  const spool = await makeSpool(t);
+  const node = new FakeNode();
+  const [first, second, third] = [1, 2, 3].map((n) => node.next('logins', 'log', [plainEvent(n)]).bytes);
+  const spoiled = Buffer.from(second!);
+  spoiled[spoiled.length - 20]! ^= 1;
+  await spool.enter('segment.x.0000000001.jsonl', Buffer.concat([first!, spoiled, third!]));
+  await spool.route([all]);
+  await spool.route([all]);
+  assert.equal(
+    readFileSync((await firstIn(spool, 'queue', 'all')).path).compare(Buffer.concat([first!, third!])),
+    0,
+  );
+  assert.deepEqual(ls(spool, 'corrupt'), [
+    'segment.x.0000000001.jsonl',
+    'segment.x.0000000001.jsonl.why.json',
+  ]);
+  const why = JSON.parse(
+    readFileSync(join(spool.root, 'corrupt/segment.x.0000000001.jsonl.why.json'), 'utf8'),
+  );
+  assert.match(why.reason, new RegExp(`^at byte ${first!.length}: `));
+  assert.equal(why.from, 'new');
+});
+
+test('a file that is set aside never overwrites another of its name', async (t) => {
+  const spool = await makeSpool(t);
+  for (const text of ['one', 'two']) {
+    writeFileSync(join(spool.root, 'new/a.jsonl'), text);
+    await spool.route([all]);
+  }
+  assert.deepEqual(
+    ls(spool, 'corrupt').filter((name) => !name.endsWith('.why.json')),
+    ['a.jsonl', 'a~2.jsonl'],
+  );
+});
+
+test('hold takes a file out of the flow until release, failed until requeue', async (t) => {
+  const spool = await makeSpool(t);
+  const batch = new FakeNode().next('logins', 'log', [plainEvent()]);
+  await spool.enter(batchFile(batch.header), batch.bytes);
+  await spool.hold(await firstIn(spool, 'new'), 'ask Eve');
+  assert.deepEqual(await spool.route([all]), { routed: 0, unwanted: 0, corrupt: 0 });
+  await assert.rejects(spool.requeue(await firstIn(spool, 'hold')), /lies in 'hold'/);
+  await spool.release(await firstIn(spool, 'hold'));
+  await spool.route([all]);
+  await spool.fail(await firstIn(spool, 'queue', 'all'), 'all', { reason: 'refused', attempts: 3 });
+  assert.deepEqual(ls(spool, 'queue/all'), []);
+  await spool.requeue(await firstIn(spool, 'failed', 'all'));
+  assert.equal(ls(spool, 'queue/all').length, 1);
+  assert.deepEqual([ls(spool, 'failed/all'), ls(spool, 'hold')], [[], []]);
+});
+
+test('adopting a file twice is adopting it once; a fork under the same name is kept beside it', async (t) => {
+  const [from, to] = [await makeSpool(t), await makeSpool(t)];
+  const batch = new FakeNode().next('logins', 'log', [plainEvent(1)]);
+  const fork = new FakeNode().next('logins', 'log', [plainEvent(2)]);
+  const name = batchFile(batch.header);
+  await from.enter(name, batch.bytes);
+  const path = join(from.root, 'new', name);
+  await to.adopt(path);
+  await to.adopt(path);
+  assert.deepEqual(ls(to, 'new'), [name]);
+  const other = await makeSpool(t);
+  await other.enter(name, fork.bytes);
+  await to.adopt(join(other.root, 'new', name));
+  assert.equal(ls(to, 'new').length, 2);
+});
