@@ -1,0 +1,134 @@
+/** Runs the sources of one agent, keeps apart what is absent, what failed and what was read whole. */
+import { reasonOf } from '../errors.ts';
+import {
+  type AgentContext,
+  type InventoryAgent,
+  type LogAgent,
+  type LogEvent,
+  SourceAbsent,
+} from '../plugin/agent.ts';
+import type { BatchEvent, Fields } from '../spool/batch.ts';
+import type { Baseline } from './state.ts';
+
+/** How one source fared, as the receipt tells it. */
+export interface SourceOutcome {
+  readonly name: string;
+  readonly status: 'ok' | 'absent' | 'failed';
+  readonly reason?: string;
+  /** Items read (inventory) or events written (log). */
+  readonly items?: number;
+  readonly events?: number;
+}
+
+/** How a source that threw fared. */
+export function outcomeOf(name: string, error: unknown): SourceOutcome {
+  return { name, status: error instanceof SourceAbsent ? 'absent' : 'failed', reason: reasonOf(error) };
+}
+
+async function readItems(agent: InventoryAgent, name: string, context: AgentContext): Promise<Baseline> {
+  const items: Baseline = new Map();
+  for await (const { key, fields } of agent.sources[name]!(context)) {
+    if (items.has(key)) throw new Error(`two items with the key '${key}'`);
+    const parsed = agent.fields.safeParse(fields);
+    if (!parsed.success) {
+      const issue = parsed.error.issues[0];
+      throw new Error(`item '${key}': ${issue?.path.join('.')}: ${issue?.message}`);
+    }
+    items.set(key, { key, source: name, fields: withoutUndefined(parsed.data) });
+  }
+  context.signal.throwIfAborted();
+  return items;
+}
+
+function withoutUndefined(fields: Fields): Fields {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
+}
+
+/**
+ * Reads every source of an inventory agent. A source that is absent or fails contributes what the baseline has of it, so
+ * that nothing of it looks removed.
+ */
+export async function readInventory(
+  agent: InventoryAgent,
+  context: AgentContext,
+  baseline: Baseline,
+): Promise<{ items: Baseline; sources: SourceOutcome[] }> {
+  const items: Baseline = new Map();
+  const sources: SourceOutcome[] = [];
+  for (const name of Object.keys(agent.sources)) {
+    let read: Baseline;
+    try {
+      read = await readItems(agent, name, context);
+      const twice = [...read.keys()].find((key) => items.has(key));
+      if (twice !== undefined) throw new Error(`another source has the key '${twice}' too`);
+      sources.push({ name, status: 'ok', items: read.size });
+    } catch (error) {
+      sources.push(outcomeOf(name, error));
+      read = new Map([...baseline].filter(([key, item]) => item.source === name && !items.has(key)));
+    }
+    for (const [key, item] of read) items.set(key, item);
+  }
+  return { items, sources };
+}
+
+/** Events of a log source up to a point that may be committed, and the cursor that stands behind them. */
+export interface Stretch {
+  readonly source: string;
+  readonly events: BatchEvent[];
+  readonly cursor: unknown;
+  /** Rough size of the events in bytes. */
+  readonly size: number;
+}
+
+/** A stretch is handed on when it holds this many events or bytes, so that memory does not grow with a log's length. */
+const STRETCH_EVENTS = 5000;
+const STRETCH_BYTES = 4 * 1024 * 1024;
+
+function toEvent(agent: LogAgent, source: string, event: LogEvent): BatchEvent {
+  const { time, action, item, before, after, by, data } = event;
+  if (data !== undefined) {
+    const parsed = agent.fields.safeParse(data);
+    if (!parsed.success)
+      throw new Error(
+        `event '${action}' of ${time}: ${parsed.error.issues[0]?.path.join('.')}: ${parsed.error.issues[0]?.message}`,
+      );
+  }
+  return {
+    time,
+    action,
+    source,
+    ...(item && { item }),
+    ...(before && { before }),
+    ...(after && { after }),
+    ...(by && { by }),
+    ...(data && { data }),
+  };
+}
+
+/** Reads one log source in stretches. Throws as the source does; what came after the last stretch is then dropped, and read again next time. */
+export async function* readStretches(
+  agent: LogAgent,
+  source: string,
+  context: AgentContext,
+  cursor: unknown,
+): AsyncGenerator<Stretch> {
+  let events: BatchEvent[] = [];
+  let size = 0;
+  let reached = cursor;
+  for await (const entry of agent.sources[source]!(context, cursor)) {
+    context.signal.throwIfAborted();
+    if (entry.event) {
+      const event = toEvent(agent, source, entry.event);
+      events.push(event);
+      size += JSON.stringify(event).length;
+    }
+    if (entry.cursor === undefined) continue;
+    reached = entry.cursor;
+    if (events.length >= STRETCH_EVENTS || size >= STRETCH_BYTES) {
+      yield { source, events, cursor: reached, size };
+      events = [];
+      size = 0;
+    }
+  }
+  yield { source, events, cursor: reached, size };
+}

@@ -1,0 +1,151 @@
+/**
+ * What an agent remembers between runs, and the commit that moves it (promise P1). `state.json` is the commit point and the redo
+ * record in one: it names the batches, already durable in the spool's `tmp`, that must still be moved to `new`, and the baseline file that
+ * belongs to them. What a crash leaves before it is swept; what it leaves after it is finished by the next run, with the same bytes.
+ */
+import { join } from 'node:path';
+import { z } from 'zod';
+import { DsacError, reasonOf } from '../errors.ts';
+import { epochSchema, fieldsSchema, timeSchema } from '../spool/batch.ts';
+import { type Disk, readIfThere, replace, unlessDone } from '../spool/disk.ts';
+import type { Spool } from '../spool/spool.ts';
+
+const stateSchema = z.strictObject({
+  version: z.literal(1),
+  /** The tree that was looked at; another one begins a new epoch. */
+  root: z.string(),
+  epoch: epochSchema,
+  seq: z.int().min(0),
+  /** The trailer's sha256 of batch `seq`. */
+  head: z.string().nullable(),
+  /** When the agent last ran to its end. */
+  ran: timeSchema.nullable(),
+  /** When the inventory was last sent whole. */
+  snapshot: timeSchema.nullable(),
+  baseline: z.string().nullable(),
+  /** Sources that have been read at least once in this epoch. */
+  known: z.array(z.string()),
+  cursors: z.record(z.string(), z.json()),
+  /** Batches that are committed but may still lie in `tmp`. */
+  pending: z.array(z.string()),
+});
+
+export type AgentState = z.infer<typeof stateSchema>;
+
+const baselineLine = z.strictObject({ key: z.string(), source: z.string(), fields: fieldsSchema });
+
+/** One item as the baseline keeps it. */
+export type BaselineItem = z.infer<typeof baselineLine>;
+
+export type Baseline = Map<string, BaselineItem>;
+
+/** A batch ready to be committed: its file name in the spool and its bytes. */
+export interface SpooledBatch {
+  readonly name: string;
+  readonly bytes: Buffer;
+}
+
+/** The state on disk of one agent on one node. The caller holds the agent's lock. */
+export class AgentStore {
+  readonly directory: string;
+  readonly #disk: Disk;
+  readonly #spool: Spool;
+  /** `<agent>.<node>.`: how the names of this agent's batches start. */
+  readonly #prefix: string;
+
+  constructor(directory: string, spool: Spool, prefix: string) {
+    this.directory = directory;
+    this.#spool = spool;
+    this.#disk = spool.disk;
+    this.#prefix = prefix;
+  }
+
+  get #file(): string {
+    return join(this.directory, 'state.json');
+  }
+
+  /** The state, after finishing or undoing what a crash left half-done. Undefined when there is none. */
+  async recover(): Promise<AgentState | undefined> {
+    await this.#disk.mkdir(this.directory);
+    const state = await this.#read();
+    await this.#spool.sweep(this.#prefix, new Set(state?.pending));
+    for (const name of state?.pending ?? []) await this.#spool.publish(name);
+    for await (const name of this.#disk.list(this.directory)) {
+      const stale = name.startsWith('baseline.') && name !== state?.baseline;
+      if (stale) await unlessDone(this.#disk.unlink(join(this.directory, name)), 'ENOENT');
+    }
+    return state;
+  }
+
+  async #read(): Promise<AgentState | undefined> {
+    const bytes = await readIfThere(this.#disk, this.#file);
+    if (!bytes) return undefined;
+    try {
+      return stateSchema.parse(JSON.parse(bytes.toString()));
+    } catch (error) {
+      throw new DsacError('data', `${this.#file} is damaged: ${reasonOf(error)}`, {
+        cause: error,
+        hint: `move ${this.directory} away: the agent then starts a new epoch, which the centre reports`,
+      });
+    }
+  }
+
+  /** The items of the inventory as the state's baseline has them. Throws a `data` error when the file is damaged. */
+  async baseline(state: AgentState): Promise<Baseline> {
+    const items: Baseline = new Map();
+    if (state.baseline === null) return items;
+    const path = join(this.directory, state.baseline);
+    try {
+      for (const line of (await this.#disk.read(path)).toString().split('\n')) {
+        if (line === '') continue;
+        const item = baselineLine.parse(JSON.parse(line));
+        items.set(item.key, item);
+      }
+    } catch (error) {
+      throw new DsacError('data', `${path} is damaged: ${reasonOf(error)}`, {
+        cause: error,
+        hint: `move ${this.directory} away: the agent then starts a new epoch, which the centre reports`,
+      });
+    }
+    return items;
+  }
+
+  /**
+   * Commits batches, baseline and state together. `baseline` is the whole inventory after `state.seq`, or undefined when it has not
+   * changed. When it resolves, all of it is durable and the batches are in `new`.
+   */
+  async commit(
+    state: AgentState,
+    batches: readonly SpooledBatch[],
+    baseline?: Baseline,
+  ): Promise<AgentState> {
+    for (const { name, bytes } of batches) await this.#spool.stage(name, bytes);
+    let next: AgentState = { ...state, pending: batches.map(({ name }) => name) };
+    if (baseline) {
+      const name = `baseline.${state.epoch}.${state.seq}.jsonl`;
+      const lines = Array.from(baseline.values(), (item) => `${JSON.stringify(item)}\n`);
+      await this.#disk.write(join(this.directory, name), Buffer.from(lines.join('')));
+      next = { ...next, baseline: name };
+    }
+    await replace(this.#disk, this.#file, Buffer.from(`${JSON.stringify(next)}\n`));
+    for (const name of next.pending) await this.#spool.publish(name);
+    return next;
+  }
+}
+
+/** A state before the first run. `epoch` names this life of it: the time, readable, and a random part. */
+export function firstState(root: string, epoch: string): AgentState {
+  return {
+    version: 1,
+    root,
+    epoch,
+    seq: 0,
+    head: null,
+    ran: null,
+    snapshot: null,
+    baseline: null,
+    known: [],
+    cursors: {},
+    pending: [],
+  };
+}
