@@ -1,0 +1,158 @@
+/** Turns the configuration into what is to run: agents as tasks, dispatchers and processors as posts. */
+import { z } from 'zod';
+import type { Config } from '../config/load.ts';
+import { didYouMean } from '../config/nearest.ts';
+import { agentKeys, handlerKeys } from '../config/schema.ts';
+import { parseDuration } from '../config/time.ts';
+import { DsacError } from '../errors.ts';
+import type { Agent, AnyAgent } from '../plugin/agent.ts';
+import type { AnyHandler } from '../plugin/handler.ts';
+import { hasPlugin, loadPlugin, pluginNames } from '../plugin/registry.ts';
+import { RECEIPTS, type Task } from './collect.ts';
+import type { Post } from './deliver.ts';
+
+const DEFAULT_TIMEOUT = 300_000;
+const DEFAULT_DEADLINE = 300_000;
+const DEFAULT_ATTEMPTS = 10;
+/** How often an inventory is sent whole unless configured, in ms. */
+export const DEFAULT_SNAPSHOT = 86_400_000;
+
+/** The handlers of a spool when none are configured: no servers needed. */
+const DEFAULTS = {
+  dispatchers: { local: { type: 'directory' } },
+  processors: { archive: {}, store: {} },
+} as const;
+
+export type HandlerFolder = keyof typeof DEFAULTS;
+
+type Entry = { type?: string | undefined; enabled?: boolean | undefined };
+
+/** The entry's keys that are not common to all: the plugin's own options. */
+function ownOptions(entry: object, common: object): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(entry).filter(([key]) => !(key in common)));
+}
+
+/** Parses a plugin's options; an unknown key is compared with the common keys as well. */
+function parseOptions(
+  config: Config,
+  path: string[],
+  entry: object,
+  common: z.ZodRawShape,
+  schema: z.ZodType,
+): unknown {
+  const own = ownOptions(entry, common);
+  if (schema instanceof z.ZodObject) {
+    const all = schema.extend(common).strict();
+    const unknown = Object.keys(own).find((key) => !(key in all.shape));
+    if (unknown !== undefined) config.section(path, { [unknown]: own[unknown] }, all.partial());
+  }
+  return config.section(path, own, schema);
+}
+
+function typeOf(
+  config: Config,
+  section: 'agents' | HandlerFolder,
+  name: string,
+  entry: Entry,
+  known: readonly string[],
+): string {
+  const type = entry.type ?? name;
+  if (known.includes(type)) return type;
+  const path = [section, name, ...(entry.type === undefined ? [] : ['type'])];
+  return config.section(
+    path,
+    type,
+    z
+      .string()
+      .refine(() => false, `no ${section.slice(0, -1)} is called '${type}': ${didYouMean(type, known)}`),
+  );
+}
+
+function configuredAgent(agent: AnyAgent, name: string, options: unknown): Agent {
+  return agent.type === 'configured' ? agent.create(name, options) : agent;
+}
+
+async function taskFor(config: Config, name: string): Promise<Task> {
+  const entry = config.agents?.[name] ?? {};
+  const type = typeOf(config, 'agents', name, entry, pluginNames('agents'));
+  const agent = await loadPlugin('agents', type);
+  const options = parseOptions(config, ['agents', name], entry, agentKeys, agent.options);
+  return {
+    name,
+    agent: configuredAgent(agent, name, options),
+    options,
+    everyMs: entry.every ?? parseDuration(agent.every)!,
+    timeoutMs: entry.timeout ?? DEFAULT_TIMEOUT,
+  };
+}
+
+/** Names of the agents that run on this node: all that come with DSAC and need no configuration, and those that are configured. */
+export async function agentNames(config: Config): Promise<string[]> {
+  const names = new Set(Object.keys(config.agents ?? {}));
+  for (const name of pluginNames('agents')) {
+    if ((await loadPlugin('agents', name)).type !== 'configured') names.add(name);
+  }
+  return [...names].filter((name) => config.agents?.[name]?.enabled !== false).sort();
+}
+
+/** The tasks for the agents named, or for all. Throws `usage` for a name that is none, `config` for options that are wrong. */
+export async function configuredTasks(config: Config, only: readonly string[]): Promise<Task[]> {
+  const known = await agentNames(config);
+  if (Object.hasOwn(config.agents ?? {}, RECEIPTS)) {
+    config.section(
+      ['agents', RECEIPTS],
+      RECEIPTS,
+      z.string().refine(() => false, `'${RECEIPTS}' is the name of DSAC’s own stream; choose another`),
+    );
+  }
+  for (const name of only) requireKnown('agent', name, known);
+  return Promise.all((only.length > 0 ? [...new Set(only)] : known).map((name) => taskFor(config, name)));
+}
+
+function requireKnown(what: string, name: string, known: readonly string[]): void {
+  if (!known.includes(name))
+    throw new DsacError('usage', `unknown ${what} '${name}'`, { hint: didYouMean(name, known) });
+}
+
+/** Loads a handler by type: from its own folder, else from the other one, so that a relay is configuration (a processor of type amqp). */
+async function loadHandler(
+  config: Config,
+  folder: HandlerFolder,
+  name: string,
+  entry: Entry,
+): Promise<AnyHandler> {
+  const other = folder === 'dispatchers' ? 'processors' : 'dispatchers';
+  const type = typeOf(config, folder, name, entry, [...pluginNames(folder), ...pluginNames(other)]);
+  return loadPlugin(hasPlugin(folder, type) ? folder : other, type);
+}
+
+/** The dispatchers or processors that are configured and enabled. Throws `usage` for a name in `only` that is none of them. */
+export async function configuredPosts(
+  config: Config,
+  folder: HandlerFolder,
+  only: readonly string[],
+): Promise<Post[]> {
+  const entries: Record<string, NonNullable<Config[HandlerFolder]>[string]> =
+    config[folder] ?? DEFAULTS[folder];
+  const enabled = Object.entries(entries).filter(([, entry]) => entry?.enabled !== false);
+  for (const name of only)
+    requireKnown(
+      folder.slice(0, -1),
+      name,
+      enabled.map(([known]) => known),
+    );
+  return Promise.all(
+    enabled.map(async ([name, given]) => {
+      const entry = given ?? {};
+      const handler = await loadHandler(config, folder, name, entry);
+      return {
+        name,
+        handler,
+        options: parseOptions(config, [folder, name], entry, handlerKeys, handler.options),
+        agents: entry.agents ?? ['*'],
+        deadlineMs: entry.deadline ?? DEFAULT_DEADLINE,
+        attempts: entry.attempts ?? DEFAULT_ATTEMPTS,
+      };
+    }),
+  );
+}

@@ -1,0 +1,218 @@
+import assert from 'node:assert/strict';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { z } from 'zod';
+import { type Paths, pathsBelow } from '../../src/config/paths.ts';
+import { takeLock } from '../../src/lock.ts';
+import { silentLog } from '../../src/log.ts';
+import {
+  type Answer,
+  DELIVERED,
+  DestinationDown,
+  defineDispatcher,
+  type Parcel,
+} from '../../src/plugin/handler.ts';
+import { type Delivered, deliver, type Post } from '../../src/run/deliver.ts';
+import type { Batch } from '../../src/spool/batch.ts';
+import { batchFile } from '../../src/spool/names.ts';
+import { Spool } from '../../src/spool/spool.ts';
+import { FakeNode, plainEvent } from '../helpers/batches.ts';
+import { temporary } from '../helpers/tree.ts';
+
+type Deliver = (parcels: readonly Parcel[]) => Promise<Answer[]>;
+
+class Yard {
+  readonly paths: Paths;
+  readonly spool: Spool;
+  now = new Date('2026-11-24T10:00:00.000Z');
+
+  constructor(t: TestContext) {
+    this.paths = pathsBelow(temporary(t));
+    this.spool = new Spool(this.paths.out);
+  }
+
+  async enter(...batches: Batch[]): Promise<void> {
+    await this.spool.create();
+    for (const batch of batches) await this.spool.enter(batchFile(batch.header), batch.bytes);
+  }
+
+  async run(posts: Post[], only?: string[]): Promise<Delivered> {
+    const signal = new AbortController().signal;
+    const { paths, spool } = this;
+    return deliver(
+      {
+        spool,
+        stack: 'out',
+        paths,
+        log: silentLog,
+        clock: () => this.now,
+        random: () => 1,
+        signal,
+        print: () => {},
+        only,
+      },
+      posts,
+    );
+  }
+
+  ls(directory: string): string[] {
+    const path = join(this.paths.out, directory);
+    return existsSync(path)
+      ? readdirSync(path)
+          .filter((name) => !name.endsWith('.why.json'))
+          .sort()
+      : [];
+  }
+}
+
+function post(name: string, take: Deliver, changes: Partial<Post> = {}): Post {
+  const handler = defineDispatcher({
+    name,
+    summary: 'test',
+    options: z.strictObject({}),
+    open: async () => ({ deliver: take, close: async () => {} }),
+  });
+  return { name, handler, options: {}, agents: ['*'], deadlineMs: 5000, attempts: 3, ...changes };
+}
+
+const seqOf = ({ batch }: Parcel): number => batch.header.seq;
+const takesAll =
+  (taken: number[]): Deliver =>
+  async (parcels) => {
+    taken.push(...parcels.map(seqOf));
+    return parcels.map(() => DELIVERED);
+  };
+
+function batches(count: number, agent = 'logins'): Batch[] {
+  const node = new FakeNode();
+  return Array.from({ length: count }, (_, n) => node.next(agent, 'log', [plainEvent(n)]));
+}
+
+test('every batch reaches each handler that wants it, in the order of its stream, and leaves the queue', async (t) => {
+  const yard = new Yard(t);
+  await yard.enter(...batches(600));
+  const taken: number[] = [];
+  const { deliveries } = await yard.run([
+    post('one', takesAll(taken)),
+    post('none', takesAll([]), { agents: ['pack*'] }),
+  ]);
+  assert.deepEqual(
+    taken,
+    Array.from({ length: 600 }, (_, n) => n + 1),
+  );
+  assert.deepEqual(
+    deliveries.map(({ handler, outcome, delivered }) => [handler, outcome, delivered]),
+    [
+      ['one', 'ok', 600],
+      ['none', 'ok', 0],
+    ],
+  );
+  assert.deepEqual(yard.ls('queue/one'), []);
+});
+
+test('P4: a handler that is down delays only itself, backs off, and is tried again after its wait or when asked for', async (t) => {
+  const yard = new Yard(t);
+  await yard.enter(...batches(3));
+  const taken: number[] = [];
+  let up = false;
+  const flaky = post('flaky', async (parcels) => {
+    if (!up) throw new DestinationDown('no route to host');
+    return parcels.map(() => DELIVERED);
+  });
+  const posts = [flaky, post('fine', takesAll(taken))];
+  const [down, fine] = (await yard.run(posts)).deliveries;
+  assert.equal(down!.outcome, 'down');
+  assert.match(down!.reason!, /no route to host/);
+  assert.equal(fine!.delivered, 3);
+  assert.equal(yard.ls('queue/flaky').length, 3);
+  up = true;
+  assert.equal((await yard.run(posts)).deliveries[0]!.outcome, 'waiting');
+  assert.equal((await yard.run(posts, ['flaky'])).deliveries[0]!.delivered, 3);
+  up = false;
+  await yard.enter(...batches(1, 'users'));
+  assert.equal((await yard.run(posts)).deliveries[0]!.outcome, 'down');
+  up = true;
+  yard.now = new Date(yard.now.getTime() + 3_600_000);
+  assert.equal((await yard.run(posts)).deliveries[0]!.delivered, 1);
+});
+
+test('P4: one poison batch is set aside alone after its attempts, the rest of its group is delivered', async (t) => {
+  const yard = new Yard(t);
+  await yard.enter(...batches(5));
+  const taken: number[] = [];
+  const take: Deliver = async (parcels) => {
+    if (parcels.some((parcel) => seqOf(parcel) === 3)) throw new Error('cannot digest 3');
+    return takesAll(taken)(parcels);
+  };
+  const posts = [post('picky', take)];
+  const counts = [];
+  for (let n = 0; n < 3; n++) counts.push((await yard.run(posts)).deliveries[0]!);
+  assert.deepEqual(taken, [1, 2, 4, 5]);
+  assert.deepEqual(
+    counts.map(({ delivered, deferred, failed }) => [delivered, deferred, failed]),
+    [
+      [4, 1, 0],
+      [0, 1, 0],
+      [0, 0, 1],
+    ],
+  );
+  const [failed] = yard.ls('failed/picky');
+  const why = JSON.parse(readFileSync(join(yard.paths.out, 'failed/picky', `${failed}.why.json`), 'utf8'));
+  assert.deepEqual([why.reason, why.attempts, why.handler], ['cannot digest 3', 3, 'picky']);
+});
+
+test('a rejected batch goes to failed at once, with the reason', async (t) => {
+  const yard = new Yard(t);
+  await yard.enter(...batches(2));
+  const picky = post('picky', async (parcels) =>
+    parcels.map((parcel) => (seqOf(parcel) === 1 ? { status: 'rejected', reason: 'too old' } : DELIVERED)),
+  );
+  const { deliveries } = await yard.run([picky]);
+  assert.deepEqual([deliveries[0]!.delivered, deliveries[0]!.failed], [1, 1]);
+  assert.equal(yard.ls('failed/picky').length, 1);
+});
+
+test('a segment leaves the queue when each of its batches is delivered or a file of its own', async (t) => {
+  const yard = new Yard(t);
+  await yard.spool.create();
+  const all = [...batches(3), ...batches(1, 'packages')];
+  await yard.spool.enter('segment.x.0000000001.jsonl', Buffer.concat(all.map(({ bytes }) => bytes)));
+  const seen: string[] = [];
+  const picky = post(
+    'picky',
+    async (parcels) =>
+      parcels.map((parcel) => {
+        seen.push(`${parcel.batch.header.agent} ${seqOf(parcel)}`);
+        return seqOf(parcel) === 1
+          ? DELIVERED
+          : { status: seqOf(parcel) === 2 ? 'deferred' : 'rejected', reason: 'no' };
+      }),
+    { agents: ['logins'] },
+  );
+  await yard.run([picky]);
+  assert.deepEqual(seen, ['logins 1', 'logins 2', 'logins 3']);
+  assert.deepEqual(yard.ls('queue/picky'), [batchFile(all[1]!.header)]);
+  assert.deepEqual(yard.ls('failed/picky'), [batchFile(all[2]!.header)]);
+});
+
+test('a handler that never answers is given up, and what it had stays in its queue', async (t) => {
+  const yard = new Yard(t);
+  await yard.enter(...batches(1));
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const stuck = post('stuck', () => new Promise(() => {}), { deadlineMs: 30 });
+  const work = yard.run([stuck]);
+  const keepAlive = setInterval(() => t.mock.timers.tick(10_000), 20);
+  const { deliveries } = await work;
+  clearInterval(keepAlive);
+  assert.equal(deliveries[0]!.outcome, 'down');
+  assert.equal(yard.ls('queue/stuck').length, 1);
+});
+
+test('P8: a handler that another process drives is left alone', async (t) => {
+  const yard = new Yard(t);
+  await yard.enter(...batches(1));
+  using _lock = takeLock(join(yard.paths.lib, 'handlers/out/one.lock'));
+  assert.equal((await yard.run([post('one', takesAll([]))])).deliveries[0]!.outcome, 'busy');
+  assert.equal(yard.ls('queue/one').length, 1);
+});
