@@ -1,0 +1,89 @@
+/** The `dsac` program: its commands, and how a run ends. Only commander is loaded before a command is chosen. */
+import { Command, CommanderError } from 'commander';
+import { errorCode } from '../errors.ts';
+import { registerAgent } from './commands/agent.ts';
+import { registerConsume } from './commands/consume.ts';
+import { registerCron } from './commands/cron.ts';
+import { registerDispatch, registerProcess } from './commands/deliver.ts';
+import { registerDemo } from './commands/demo.ts';
+import { registerInit } from './commands/init.ts';
+import { registerReport } from './commands/report.ts';
+import { registerSpool } from './commands/spool.ts';
+import { EXIT } from './exit.ts';
+import { complain } from './terminal.ts';
+import { version } from './version.ts';
+
+/** The commands that are also bins of their own: `dsac-agent` is `dsac agent`. */
+const OWN_BIN = /^dsac-(agent|dispatch|consume|process|report|spool)$/;
+
+/** Every command of `dsac`, in the order of a batch's way. */
+export function buildProgram(): Command {
+  const program = new Command('dsac')
+    .description(
+      'show what changed on every machine, who did it, who logged in, and whether that account is complete',
+    )
+    .version(version(), '--version')
+    .helpOption('-h, --help')
+    .configureOutput({ writeErr: () => {} })
+    .exitOverride()
+    .enablePositionalOptions();
+  for (const register of [
+    registerInit,
+    registerAgent,
+    registerDispatch,
+    registerConsume,
+    registerProcess,
+    registerReport,
+    registerSpool,
+    registerCron,
+    registerDemo,
+  ]) {
+    register(program);
+  }
+  return program;
+}
+
+/** A reader that goes away (`dsac report | head`) ends the command quietly. */
+function endQuietlyOnClosedPipe(): void {
+  process.stdout.on('error', (error) => {
+    if (errorCode(error) !== 'EPIPE') throw error;
+    process.exit(EXIT.ok);
+  });
+}
+
+/**
+ * Runs one command line. `name` is the bin's own name; all but `dsac` stand for a command of it. Sets `process.exitCode`.
+ */
+export async function main(name: string, args: readonly string[]): Promise<void> {
+  endQuietlyOnClosedPipe();
+  const command = OWN_BIN.exec(name)?.[1];
+  const program = buildProgram();
+  try {
+    await program.parseAsync(command === undefined ? args : [command, ...args], { from: 'user' });
+  } catch (error) {
+    process.exitCode = ended(
+      error,
+      command === undefined ? programName(args) : name,
+      args.includes('--verbose'),
+    );
+  }
+}
+
+/** What messages begin with: `dsac-agent` for `dsac agent …`. */
+function programName(args: readonly string[]): string {
+  const first = args.find((arg) => !arg.startsWith('-'));
+  return first !== undefined && OWN_BIN.test(`dsac-${first}`) ? `dsac-${first}` : 'dsac';
+}
+
+function ended(error: unknown, name: string, verbose: boolean): number {
+  if (!(error instanceof CommanderError)) return complain(name, error, verbose);
+  if (error.exitCode === 0) return EXIT.ok;
+  const message =
+    error.code === 'commander.help'
+      ? 'error: no command given'
+      : error.message.replace('(Did you mean', '(did you mean');
+  process.stderr.write(
+    `${name}: ${message.replace('\n', '; ')}\n${name}: hint: ${name.replace('-', ' ')} --help shows what there is\n`,
+  );
+  return EXIT.usage;
+}

@@ -1,0 +1,100 @@
+import type { Command } from 'commander';
+import { DsacError } from '../../errors.ts';
+import type { AgentOutcome, Task } from '../../run/collect.ts';
+import { EXIT } from '../exit.ts';
+import { type CommonOptions, prepare, type Setting, withCommon } from '../setting.ts';
+import { say, writeOut } from '../terminal.ts';
+
+interface AgentOptions extends CommonOptions {
+  readonly list?: boolean;
+  readonly print?: boolean;
+}
+
+async function listAgents(setting: Setting): Promise<void> {
+  const { configuredTasks } = await import('../../run/configured.ts');
+  const { columns } = await import('../output/columns.ts');
+  const { formatDuration } = await import('../../config/time.ts');
+  const tasks = await configuredTasks(setting.config, []);
+  const rows = tasks.map(({ name, agent, everyMs }) => [
+    name,
+    agent.type,
+    formatDuration(everyMs),
+    agent.summary,
+  ]);
+  await writeOut(columns(['agent', 'kind', 'every', 'collects'], rows));
+}
+
+/** Tells a person at a terminal how each agent fared; under cron only what failed. */
+function tell(program: string, outcomes: readonly AgentOutcome[]): void {
+  for (const { agent, outcome, reason, events, items, durationMs } of outcomes) {
+    if (outcome === 'failed') say(program, `${agent}: failed: ${reason}`);
+    else if (process.stderr.isTTY) {
+      const counts = [
+        `${events} events`,
+        ...(items === undefined ? [] : [`${items} items`]),
+        `${durationMs} ms`,
+      ].join(', ');
+      say(program, `${agent}: ${outcome}${outcome === 'ok' ? `: ${counts}` : reason ? `: ${reason}` : ''}`);
+    }
+  }
+}
+
+async function runAgents(setting: Setting, tasks: Task[], onlyDue: boolean): Promise<void> {
+  const [{ collect }, { originOf }, { loadIdentity }, { Spool }, { System }, { DEFAULT_SNAPSHOT }] =
+    await Promise.all([
+      import('../../run/collect.ts'),
+      import('../../run/stream.ts'),
+      import('../../config/identity.ts'),
+      import('../../spool/spool.ts'),
+      import('../../source/system.ts'),
+      import('../../run/configured.ts'),
+    ]);
+  const { config, paths, log, clock, signal, program, options } = setting;
+  const system = new System(options.rootfs);
+  const origin = await originOf(system, await loadIdentity(paths), config.host);
+  const spool = new Spool(paths.out, { by: program });
+  await spool.create();
+  const run = {
+    origin,
+    paths,
+    spool,
+    system,
+    log,
+    clock,
+    signal,
+    onlyDue,
+    snapshotMs: config.snapshot ?? DEFAULT_SNAPSHOT,
+  };
+  const outcomes = await collect(run, tasks);
+  tell(program, outcomes);
+  if (outcomes.some(({ outcome }) => outcome === 'failed')) process.exitCode = EXIT.unavailable;
+}
+
+async function runAgent(names: string[], options: AgentOptions): Promise<void> {
+  const setting = await prepare('dsac-agent', options);
+  if (options.list) return listAgents(setting);
+  const { configuredTasks } = await import('../../run/configured.ts');
+  const tasks = await configuredTasks(setting.config, names);
+  if (!options.print) return runAgents(setting, tasks, names.length === 0);
+  const { printAgent } = await import('../../run/print.ts');
+  const failed = await printAgent(tasks, {
+    rootfs: options.rootfs,
+    log: setting.log,
+    signal: setting.signal,
+    now: setting.clock(),
+    write: writeOut,
+  });
+  for (const { name, reason, status } of failed) say('dsac-agent', `${name}: ${status}: ${reason}`);
+  if (failed.some(({ status }) => status === 'failed'))
+    throw new DsacError('unavailable', 'not every source could be read; what is printed is not the whole');
+}
+
+/** `dsac agent` */
+export function registerAgent(program: Command): void {
+  withCommon(program.command('agent'))
+    .description('collect: run the agents named, or all that are due, and spool what they find')
+    .argument('[name...]', 'agents to run now, due or not')
+    .option('--list', 'list the agents there are')
+    .option('--print', 'print what they collect to stdout as JSON Lines; the spool stays untouched')
+    .action((names: string[], options: AgentOptions) => runAgent(names, options));
+}

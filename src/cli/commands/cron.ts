@@ -1,0 +1,68 @@
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type Command, Option } from 'commander';
+import { projectRoot } from '../../plugin/registry.ts';
+import { type CommonOptions, pathsFor, withCommon } from '../setting.ts';
+import { writeOut } from '../terminal.ts';
+
+interface CronOptions extends CommonOptions {
+  readonly role?: 'node' | 'central';
+}
+
+/** A word for sh inside a crontab line, where `%` means a line break unless escaped (crontab(5)). */
+function word(text: string): string {
+  const quoted = /^[\w@+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
+  return quoted.replaceAll('%', '\\%');
+}
+
+function splayKey(etc: string): string {
+  try {
+    return readFileSync(join(etc, 'node.id'), 'utf8').trim();
+  } catch {
+    return '';
+  }
+}
+
+/** Crontab lines for a role. `key` (the node's id) spreads a fleet's starts over five minutes, so that a broker is not met by all at once. */
+export function crontab(
+  role: 'node' | 'central',
+  command: (name: string, ...args: string[]) => string,
+  key: string,
+): string[] {
+  const hash = createHash('sha256').update(key).digest();
+  const minute = hash[0]! % 5;
+  const second = hash[1]! % 60;
+  const everyFive = minute === 0 ? '*/5' : `${minute}-59/5`;
+  const later = second === 0 ? '' : `sleep ${second}; `;
+  if (role === 'node') return [`${everyFive} * * * * ${later}${command('agent')}; ${command('dispatch')}`];
+  return [`* * * * * ${command('consume', '--max-time', '50s')}`, `* * * * * ${command('process')}`];
+}
+
+async function runCron(options: CronOptions): Promise<void> {
+  const paths = pathsFor(options);
+  const flags = [
+    ...(paths.home === '/' ? [] : ['--home', paths.home]),
+    ...(options.config === undefined ? [] : ['--config', options.config]),
+    ...(options.rootfs === undefined ? [] : ['--rootfs', options.rootfs]),
+  ];
+  const bin = join(projectRoot, 'bin/dsac.js');
+  const command = (name: string, ...args: string[]): string =>
+    [process.execPath, bin, name, ...args, ...flags].map(word).join(' ');
+  for (const role of options.role === undefined ? (['node', 'central'] as const) : [options.role]) {
+    await writeOut(
+      `# DSAC, ${role}: for crontab -e of the user that ran dsac init; silent unless a person must act\n`,
+    );
+    for (const line of crontab(role, command, splayKey(paths.etc))) await writeOut(`${line}\n`);
+  }
+}
+
+/** `dsac cron` */
+export function registerCron(program: Command): void {
+  withCommon(program.command('cron'))
+    .description('print the crontab entries for this install')
+    .addOption(
+      new Option('--role <role>', 'only a node’s, or only the centre’s').choices(['node', 'central']),
+    )
+    .action((options: CronOptions) => runCron(options));
+}

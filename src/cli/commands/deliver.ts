@@ -1,0 +1,107 @@
+import type { Command } from 'commander';
+import type { HandlerFolder } from '../../run/configured.ts';
+import type { Delivered, Delivery, Post } from '../../run/deliver.ts';
+import { EXIT } from '../exit.ts';
+import { type CommonOptions, prepare, type Setting, withCommon } from '../setting.ts';
+import { say, writeOut } from '../terminal.ts';
+
+/** A destination that is down is nobody's business until it has been for this long, in ms. */
+const PATIENCE = 3_600_000;
+
+interface DeliverOptions extends CommonOptions {
+  readonly list?: boolean;
+}
+
+interface Side {
+  readonly program: 'dsac-dispatch' | 'dsac-process';
+  readonly stack: 'out' | 'in';
+  readonly folder: HandlerFolder;
+}
+
+async function listPosts(posts: readonly Post[], what: string): Promise<void> {
+  const { columns } = await import('../output/columns.ts');
+  const rows = posts.map(({ name, handler, agents }) => [
+    name,
+    handler.name,
+    agents.join(' '),
+    handler.summary,
+  ]);
+  await writeOut(columns([what, 'type', 'wants', 'does'], rows));
+}
+
+function describeDelivery({ outcome, delivered, deferred, failed, reason }: Delivery): string {
+  const counts = [
+    `${delivered} delivered`,
+    ...(deferred ? [`${deferred} deferred`] : []),
+    ...(failed ? [`${failed} given up`] : []),
+  ].join(', ');
+  return outcome === 'ok' ? counts : `${outcome}: ${reason ?? 'another run is at work'} (${counts})`;
+}
+
+/** Says what a person should know: at a terminal everything, under cron what was given up and what has been down for long. */
+function tell(setting: Setting, { routed, deliveries }: Delivered, asked: boolean): void {
+  if (routed && routed.corrupt > 0)
+    say(setting.program, `${routed.corrupt} damaged file(s) set aside: see dsac spool ls corrupt`);
+  for (const delivery of deliveries) {
+    const { handler, outcome, failed, failingSince } = delivery;
+    const long =
+      failingSince !== undefined && setting.clock().getTime() - Date.parse(failingSince) > PATIENCE;
+    const matters = failed > 0 || (outcome === 'down' && (asked || long));
+    if (process.stderr.isTTY || matters) say(setting.program, `${handler}: ${describeDelivery(delivery)}`);
+  }
+  if (routed && routed.unwanted > 0 && process.stderr.isTTY)
+    say(setting.program, `${routed.unwanted} file(s) that no handler wants stay in new/`);
+}
+
+async function runDeliver(side: Side, names: string[], options: DeliverOptions): Promise<void> {
+  const setting = await prepare(side.program, options);
+  const { configuredPosts } = await import('../../run/configured.ts');
+  const posts = await configuredPosts(setting.config, side.folder, names);
+  if (options.list) return listPosts(posts, side.folder.slice(0, -1));
+  const [{ deliver }, { Spool }] = await Promise.all([
+    import('../../run/deliver.ts'),
+    import('../../spool/spool.ts'),
+  ]);
+  const { paths, log, clock, signal, program } = setting;
+  const spool = new Spool(side.stack === 'out' ? paths.out : paths.in, { by: program });
+  const only = names.length > 0 ? names : undefined;
+  const done = await deliver(
+    {
+      spool,
+      stack: side.stack,
+      paths,
+      log,
+      clock,
+      random: Math.random,
+      signal,
+      print: (text) => void process.stdout.write(text),
+      only,
+    },
+    posts,
+  );
+  tell(setting, done, only !== undefined);
+  if (done.deliveries.some(({ outcome, failed }) => outcome === 'down' || failed > 0))
+    process.exitCode = EXIT.tempfail;
+}
+
+/** `dsac dispatch` */
+export function registerDispatch(program: Command): void {
+  const side: Side = { program: 'dsac-dispatch', stack: 'out', folder: 'dispatchers' };
+  withCommon(program.command('dispatch'))
+    .description(
+      'send: route what agents spooled to every dispatcher that wants it, deliver all that can be delivered',
+    )
+    .argument('[dispatcher...]', 'only these, even while they back off')
+    .option('--list', 'list the configured dispatchers and what they want')
+    .action((names: string[], options: DeliverOptions) => runDeliver(side, names, options));
+}
+
+/** `dsac process` */
+export function registerProcess(program: Command): void {
+  const side: Side = { program: 'dsac-process', stack: 'in', folder: 'processors' };
+  withCommon(program.command('process'))
+    .description('correlate: route what arrived to every processor that wants it: archive, store, …')
+    .argument('[processor...]', 'only these, even while they back off')
+    .option('--list', 'list the configured processors and what they want')
+    .action((names: string[], options: DeliverOptions) => runDeliver(side, names, options));
+}
