@@ -10,7 +10,7 @@ import { registerInit } from './commands/init.ts';
 import { registerReport } from './commands/report.ts';
 import { registerSpool } from './commands/spool.ts';
 import { EXIT } from './exit.ts';
-import { complain } from './terminal.ts';
+import { complain, say } from './terminal.ts';
 import { version } from './version.ts';
 
 /** The commands that are also bins of their own: `dsac-agent` is `dsac agent`. */
@@ -78,12 +78,12 @@ function programName(args: readonly string[]): string {
 function ended(error: unknown, name: string, verbose: boolean): number {
   if (!(error instanceof CommanderError)) return complain(name, error, verbose);
   if (error.exitCode === 0) return EXIT.ok;
-  const message =
-    error.code === 'commander.help'
-      ? 'error: no command given'
-      : error.message.replace('(Did you mean', '(did you mean');
-  process.stderr.write(
-    `${name}: ${message.replace('\n', '; ')}\n${name}: hint: ${name.replace('-', ' ')} --help shows what there is\n`,
+  const [message, guess] = error.message.split('\n');
+  const near = /^\(Did you mean (.+)\?\)$/.exec(guess ?? '')?.[1];
+  say(name, error.code === 'commander.help' ? 'error: no command given' : message!);
+  say(
+    name,
+    `hint: ${near === undefined ? `${name.replace('-', ' ')} --help shows what there is` : `did you mean '${near}'?`}`,
   );
   return EXIT.usage;
 }

@@ -1,7 +1,7 @@
 /** What every command shares: where DSAC's files are, the configuration, the log, and the signal that ends a run. */
 import { join } from 'node:path';
 import type { Command } from 'commander';
-import { type Config, configFile, loadConfig } from '../config/load.ts';
+import type { Config } from '../config/load.ts';
 import { type Paths, pathsBelow } from '../config/paths.ts';
 import { type Log, openLog } from '../log.ts';
 import { say } from './terminal.ts';
@@ -36,7 +36,7 @@ export function withCommon(command: Command): Command {
 
 /** Where DSAC's files are for these options. */
 export function pathsFor(options: CommonOptions): Paths {
-  return pathsBelow(options.home ?? process.env.DSAC_HOME ?? '/');
+  return pathsBelow(options.home ?? (process.env.DSAC_HOME || '/'));
 }
 
 /** Aborted by the first SIGTERM or SIGINT; a second one ends the process at once. */
@@ -54,6 +54,7 @@ export function stopSignal(): AbortSignal {
 /** Reads the configuration and opens the log for one command. */
 export async function prepare(program: string, options: CommonOptions): Promise<Setting> {
   const paths = pathsFor(options);
+  const { configFile, loadConfig } = await import('../config/load.ts');
   const { file, required } = configFile(paths, options.config, process.env);
   const config = await loadConfig(file, required);
   const log = await openLog(program, join(paths.log, 'dsac.log'), {

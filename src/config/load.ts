@@ -1,14 +1,16 @@
 /** Reads the configuration and says of every mistake: file, line, key, what is allowed and which name is nearest. */
 import { readFile } from 'node:fs/promises';
 import { isAbsolute, join, resolve } from 'node:path';
-import { type Document, isMap, LineCounter, parseDocument } from 'yaml';
 import { z } from 'zod';
 import { DsacError, isMissing, reasonOf } from '../errors.ts';
 import { didYouMean } from './nearest.ts';
 import type { Paths } from './paths.ts';
 import { type ConfigData, configSchema } from './schema.ts';
+import type { Located } from './yaml.ts';
 
 type Path = readonly PropertyKey[];
+
+const NOTHING: Located = { value: {}, lineOf: () => undefined };
 
 export interface Config extends ConfigData {
   /** The file it was read from, or where it would be; `found` tells which. */
@@ -46,21 +48,6 @@ function stepInto(schema: unknown, key: PropertyKey): unknown {
   return undefined;
 }
 
-/** `12` for the line that a key stands on, or the line of the nearest key above it that exists. */
-function lineOf(document: Document, lines: LineCounter, path: Path): number | undefined {
-  let node: unknown = document.contents;
-  let line: number | undefined;
-  for (const key of path) {
-    if (!isMap(node)) break;
-    const pair = node.items.find((item) => String(item.key) === String(key));
-    if (pair === undefined) break;
-    const start = (pair.key as { range?: [number, number, number] | null }).range?.[0];
-    if (start !== undefined) line = lines.linePos(start).line;
-    node = pair.value;
-  }
-  return line;
-}
-
 function describeIssue(
   issue: z.core.$ZodIssue,
   schema: z.ZodType,
@@ -79,50 +66,34 @@ function describeIssue(
   return { path, message: issue.message };
 }
 
+/** The file's text, or undefined when it is not there and need not be. */
+async function readText(file: string, required: boolean): Promise<string | undefined> {
+  try {
+    return await readFile(file, 'utf8');
+  } catch (error) {
+    if (!required && isMissing(error)) return undefined;
+    throw new DsacError('config', `cannot read the configuration ${file}: ${reasonOf(error)}`, {
+      cause: error,
+      hint: 'dsac init writes one',
+    });
+  }
+}
+
 /** Reads `file`, or answers an empty configuration when it is not there and `required` is false. Throws `config` errors. */
 export async function loadConfig(file: string, required: boolean): Promise<Config> {
-  let source = '';
-  let found = true;
-  try {
-    source = await readFile(file, 'utf8');
-  } catch (error) {
-    if (required || !isMissing(error)) {
-      throw new DsacError('config', `cannot read the configuration ${file}: ${reasonOf(error)}`, {
-        cause: error,
-        hint: 'dsac init writes one',
-      });
-    }
-    found = false;
-  }
-  const lines = new LineCounter();
-  const document = parseDocument(source, { lineCounter: lines, prettyErrors: false });
-  const broken = document.errors[0];
-  if (broken) {
-    const { line, col } = lines.linePos(broken.pos[0]);
-    throw new DsacError('config', `${file}:${line}:${col}: not valid YAML: ${broken.message}`);
-  }
+  const text = await readText(file, required);
+  const located = text === undefined ? NOTHING : (await import('./yaml.ts')).parseYaml(text, file);
   const section = <T>(path: Path, value: unknown, schema: z.ZodType<T>): T => {
     const parsed = schema.safeParse(value);
     if (parsed.success) return parsed.data;
     const issue = describeIssue(parsed.error.issues[0]!, schema, path);
-    const line = lineOf(document, lines, issue.path);
+    const line = located.lineOf(issue.path);
     const where = line === undefined ? file : `${file}:${line}`;
-    throw new DsacError(
-      'config',
-      `${where}: ${issue.path.map(String).join('.') || 'configuration'}: ${issue.message}`,
-      { hint: issue.hint },
-    );
+    const key = issue.path.map(String).join('.') || 'configuration';
+    throw new DsacError('config', `${where}: ${key}: ${issue.message}`, { hint: issue.hint });
   };
-  const data = section([], toPlain(document, file), configSchema);
-  return { ...data, file, found, section };
-}
-
-function toPlain(document: Document, file: string): unknown {
-  try {
-    return document.toJS() ?? {};
-  } catch (error) {
-    throw new DsacError('config', `${file}: ${reasonOf(error)}`, { cause: error });
-  }
+  const data = section([], located.value, configSchema);
+  return { ...data, file, found: text !== undefined, section };
 }
 
 /** Where the configuration is: `--config`, else DSAC_CONFIG, else etc/dsac/dsac.yaml below home. Only the first two must exist. */

@@ -1,6 +1,6 @@
 /** The shape of etc/dsac/dsac.yaml. What belongs to one plugin is checked by that plugin's own options schema when it is used. */
 import { z } from 'zod';
-import { nameSchema } from '../spool/batch.ts';
+import { nameSchema } from './name.ts';
 import { DURATION_FORMS, parseDuration } from './time.ts';
 
 /** A duration such as `15m`; parsed to milliseconds. */

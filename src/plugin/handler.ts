@@ -33,11 +33,19 @@ export interface HandlerContext<O = unknown> {
   readonly name: string;
   readonly options: O;
   readonly paths: Paths;
+  /** The database that reports read, as configured. */
+  readonly store: StoreAddress;
   readonly log: Log;
   /** Aborted when the deadline passes or the run is told to stop. */
   readonly signal: AbortSignal;
   /** For handlers that print: writes text for people to stdout. */
   print(text: string): void;
+}
+
+/** Where a store is: its URL and the file with its password; what is left out is the default. */
+export interface StoreAddress {
+  readonly url?: string | undefined;
+  readonly password_file?: string | undefined;
 }
 
 /** An open handler. */

@@ -14,6 +14,7 @@ import {
   type HandlerContext,
   type Parcel,
   type Session,
+  type StoreAddress,
 } from '../plugin/handler.ts';
 import { agentOfFile, batchFile } from '../spool/names.ts';
 import type { Interest, Routed, Spool, SpoolFile } from '../spool/spool.ts';
@@ -49,6 +50,8 @@ export interface DeliverRun {
   /** `out` or `in`: keeps the two stacks' handler states apart. */
   readonly stack: 'out' | 'in';
   readonly paths: Paths;
+  /** The database that reports read, as configured. */
+  readonly store: StoreAddress;
   readonly log: Log;
   readonly clock: () => Date;
   readonly random: () => number;
@@ -241,8 +244,8 @@ class Round {
 
   async #open(): Promise<Session> {
     const { name, options, handler, deadlineMs } = this.#post;
-    const { paths, log, print } = this.#run;
-    const context: HandlerContext = { name, options, paths, log, print, signal: this.#now };
+    const { paths, store, log, print } = this.#run;
+    const context: HandlerContext = { name, options, paths, store, log, print, signal: this.#now };
     return beforeAbort(handler.open(context), this.#now, `not connected within ${deadlineMs / 1000} s`);
   }
 

@@ -12,7 +12,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DsacError, errorCode, isMissing, reasonOf } from '../errors.ts';
 import { realDisk } from '../spool/disk.ts';
-import type { Paths } from './paths.ts';
+import type { Paths } from '../config/paths.ts';
 
 export interface Identity {
   /** UUID of the node. */

@@ -1,6 +1,6 @@
 /** Makes what an installation needs: directories, identity, a configuration to start from. Never overwrites. */
 import { join } from 'node:path';
-import { createIdentity, identityFiles } from '../config/identity.ts';
+import { createIdentity, identityFiles } from './identity.ts';
 import type { Paths } from '../config/paths.ts';
 import { errorCode } from '../errors.ts';
 import { realDisk } from '../spool/disk.ts';

@@ -1,5 +1,6 @@
 /** The shapes of format version 1 (docs/format.md §1): header, event and trailer, as zod schemas and types. */
 import { z } from 'zod';
+import { nameSchema } from '../config/name.ts';
 
 export const FORMAT_VERSION = 1;
 /** Longest line a reader accepts, in bytes (docs/format.md, what a reader must reject). */
@@ -11,10 +12,6 @@ export const MAX_UNFOLDED = 256 * 1024 * 1024;
 /** Deepest nesting of objects and arrays in an event. */
 export const MAX_DEPTH = 32;
 
-/** The name of an agent, source, action, dispatcher or processor. */
-export const nameSchema = z
-  .string()
-  .regex(/^[a-z][a-z0-9-]{0,63}$/, 'a name: a-z, 0-9 and -, starting with a letter, at most 64');
 /** UTC, RFC 3339, exactly three decimals. */
 export const timeSchema = z
   .string()

@@ -2,11 +2,11 @@
 import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
-import { createIdentity, loadIdentity } from '../../src/config/identity.ts';
 import { type Paths, pathsBelow } from '../../src/config/paths.ts';
 import { silentLog } from '../../src/log.ts';
 import type { Agent } from '../../src/plugin/agent.ts';
 import { type AgentOutcome, collect } from '../../src/run/collect.ts';
+import { createIdentity, loadIdentity } from '../../src/run/identity.ts';
 import { originOf } from '../../src/run/stream.ts';
 import { System } from '../../src/source/system.ts';
 import type { Batch, BatchEvent } from '../../src/spool/batch.ts';

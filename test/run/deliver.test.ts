@@ -45,6 +45,7 @@ class Yard {
         spool,
         stack: 'out',
         paths,
+        store: {},
         log: silentLog,
         clock: () => this.now,
         random: () => 1,

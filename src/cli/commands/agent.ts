@@ -44,7 +44,7 @@ async function runAgents(setting: Setting, tasks: Task[], onlyDue: boolean): Pro
     await Promise.all([
       import('../../run/collect.ts'),
       import('../../run/stream.ts'),
-      import('../../config/identity.ts'),
+      import('../../run/identity.ts'),
       import('../../spool/spool.ts'),
       import('../../source/system.ts'),
       import('../../run/configured.ts'),

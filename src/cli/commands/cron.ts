@@ -24,23 +24,33 @@ function splayKey(etc: string): string {
   }
 }
 
-/** Crontab lines for a role. `key` (the node's id) spreads a fleet's starts over five minutes, so that a broker is not met by all at once. */
-export function crontab(
-  role: 'node' | 'central',
-  command: (name: string, ...args: string[]) => string,
-  key: string,
-): string[] {
+/** What the crontab lines depend on. */
+export interface Install {
+  /** The shell words that run one of DSAC's commands. */
+  command(name: string, ...args: string[]): string;
+  /** The node's id: spreads a fleet's starts over five minutes, so that a broker is not met by all at once. */
+  readonly key: string;
+  /** Whether there is a broker to consume from. */
+  readonly consumes: boolean;
+}
+
+/** Crontab lines for a role. */
+export function crontab(role: 'node' | 'central', { command, key, consumes }: Install): string[] {
   const hash = createHash('sha256').update(key).digest();
   const minute = hash[0]! % 5;
   const second = hash[1]! % 60;
   const everyFive = minute === 0 ? '*/5' : `${minute}-59/5`;
   const later = second === 0 ? '' : `sleep ${second}; `;
   if (role === 'node') return [`${everyFive} * * * * ${later}${command('agent')}; ${command('dispatch')}`];
-  return [`* * * * * ${command('consume', '--max-time', '50s')}`, `* * * * * ${command('process')}`];
+  const consume = consumes ? [`* * * * * ${command('consume', '--max-time', '50s')}`] : [];
+  return [...consume, `* * * * * ${command('process')}`];
 }
 
 async function runCron(options: CronOptions): Promise<void> {
   const paths = pathsFor(options);
+  const { configFile, loadConfig } = await import('../../config/load.ts');
+  const { file, required } = configFile(paths, options.config, process.env);
+  const consumes = (await loadConfig(file, required)).consume !== undefined;
   const flags = [
     ...(paths.home === '/' ? [] : ['--home', paths.home]),
     ...(options.config === undefined ? [] : ['--config', options.config]),
@@ -53,7 +63,8 @@ async function runCron(options: CronOptions): Promise<void> {
     await writeOut(
       `# DSAC, ${role}: for crontab -e of the user that ran dsac init; silent unless a person must act\n`,
     );
-    for (const line of crontab(role, command, splayKey(paths.etc))) await writeOut(`${line}\n`);
+    for (const line of crontab(role, { command, key: splayKey(paths.etc), consumes }))
+      await writeOut(`${line}\n`);
   }
 }
 

@@ -62,7 +62,7 @@ async function runDeliver(side: Side, names: string[], options: DeliverOptions):
     import('../../run/deliver.ts'),
     import('../../spool/spool.ts'),
   ]);
-  const { paths, log, clock, signal, program } = setting;
+  const { config, paths, log, clock, signal, program } = setting;
   const spool = new Spool(side.stack === 'out' ? paths.out : paths.in, { by: program });
   const only = names.length > 0 ? names : undefined;
   const done = await deliver(
@@ -70,6 +70,7 @@ async function runDeliver(side: Side, names: string[], options: DeliverOptions):
       spool,
       stack: side.stack,
       paths,
+      store: config.store ?? {},
       log,
       clock,
       random: Math.random,

@@ -1,7 +1,8 @@
 import Table from 'cli-table3';
 import { safe } from './safe.ts';
 
-const NO_LINES = {
+/** A table without lines: two spaces between columns. */
+export const NO_LINES = {
   top: '',
   'top-mid': '',
   'top-left': '',

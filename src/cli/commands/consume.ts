@@ -1,0 +1,68 @@
+import type { Command } from 'commander';
+import { DURATION_FORMS, parseDuration } from '../../config/time.ts';
+import { DsacError } from '../../errors.ts';
+import { type CommonOptions, prepare, withCommon } from '../setting.ts';
+import { say } from '../terminal.ts';
+
+interface ConsumeOptions extends CommonOptions {
+  readonly follow?: boolean;
+  readonly setup?: boolean;
+  readonly maxTime?: string;
+}
+
+function maxTime(text: string | undefined): { maxTimeMs?: number } {
+  if (text === undefined) return {};
+  const maxTimeMs = parseDuration(text);
+  if (maxTimeMs === undefined)
+    throw new DsacError('usage', `--max-time: '${text}' is not a duration`, {
+      hint: `use ${DURATION_FORMS}`,
+    });
+  return { maxTimeMs };
+}
+
+async function runConsume(given: ConsumeOptions): Promise<void> {
+  const limit = maxTime(given.maxTime);
+  const { program, config, paths, log, signal } = await prepare('dsac-consume', given);
+  if (!config.consume) {
+    throw new DsacError(
+      'config',
+      `${config.file}: there is no 'consume' section, so no broker to consume from`,
+      {
+        hint: 'add one, with at least its url; without a broker the directory dispatcher fills the central spool',
+      },
+    );
+  }
+  const { consume, consumeSchema, setUp } = await import('../../run/consume.ts');
+  const options = config.section(['consume'], config.consume, consumeSchema);
+  if (given.setup) return setUp(options, paths.home);
+  const { Spool } = await import('../../spool/spool.ts');
+  const spool = new Spool(paths.in, { by: program });
+  await spool.create();
+  const done = await consume({
+    options,
+    home: paths.home,
+    spool,
+    log,
+    signal,
+    follow: given.follow ?? false,
+    ...limit,
+  });
+  log.info({ ...done }, 'consumed');
+  if (done.corrupt > 0)
+    say(
+      program,
+      `${done.corrupt} message(s) that are no batch set aside: see dsac spool ls corrupt --stack in`,
+    );
+  if (process.stderr.isTTY) say(program, `${done.batches} batches in ${done.segments} segments`);
+  if (done.lost !== undefined) throw new DsacError('tempfail', `the broker went away: ${done.lost}`);
+}
+
+/** `dsac consume` */
+export function registerConsume(program: Command): void {
+  withCommon(program.command('consume'))
+    .description('receive: take batches from the broker into the central spool, then leave')
+    .option('--follow', 'stay, and reconnect when the broker goes away')
+    .option('--max-time <duration>', 'leave after this long at the latest')
+    .option('--setup', 'only declare exchange and queues on the broker')
+    .action((options: ConsumeOptions) => runConsume(options));
+}

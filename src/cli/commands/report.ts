@@ -1,0 +1,107 @@
+import { rename, writeFile } from 'node:fs/promises';
+import { type Command, Option } from 'commander';
+import { DsacError, reasonOf } from '../../errors.ts';
+import type { AnyReport, Scope } from '../../plugin/report.ts';
+import type { FormatName } from '../output/formats.ts';
+import { type CommonOptions, prepare, type Setting, withCommon } from '../setting.ts';
+import { writeOut } from '../terminal.ts';
+
+interface ReportOptions extends CommonOptions {
+  readonly since?: string;
+  readonly until?: string;
+  readonly node?: string[];
+  readonly format?: FormatName;
+  readonly output?: string;
+}
+
+async function listReports(): Promise<void> {
+  const { loadPlugin, pluginNames } = await import('../../plugin/registry.ts');
+  const { columns } = await import('../output/columns.ts');
+  const reports = await Promise.all(pluginNames('reports').map((name) => loadPlugin('reports', name)));
+  const rows = reports.map(({ name, since, summary }) => [name, since, summary]);
+  await writeOut(columns(['report', 'since', 'shows'], rows));
+}
+
+/** The window that the options name; what the report defaults to where they name none. */
+async function windowOf(
+  report: AnyReport,
+  { since, until }: ReportOptions,
+  now: Date,
+): Promise<Pick<Scope, 'since' | 'until' | 'now'>> {
+  const { parseTime } = await import('../../config/time.ts');
+  return {
+    since: parseTime(since ?? report.since, now, '--since'),
+    until: until === undefined ? now : parseTime(until, now, '--until'),
+    now,
+  };
+}
+
+/** Collects a report's text and puts it in place as one file, so that a reader never finds half of it. */
+async function toFile(
+  path: string,
+  produce: (write: (text: string) => void) => Promise<unknown>,
+): Promise<void> {
+  const parts: string[] = [];
+  await produce((text) => void parts.push(text));
+  const temporary = `${path}.new`;
+  try {
+    await writeFile(temporary, parts.join(''));
+    await rename(temporary, path);
+  } catch (error) {
+    throw new DsacError('io', `--output: cannot write ${path}: ${reasonOf(error)}`, { cause: error });
+  }
+}
+
+async function openConfiguredStore({ config, paths }: Setting) {
+  const { openStore } = await import('../../store/store.ts');
+  const { readPassword } = await import('../../config/named-file.ts');
+  const { url, password_file } = config.store ?? {};
+  return openStore(url, { home: paths.home, password: await readPassword(paths.home, password_file) });
+}
+
+async function runReportCommand(name: string | undefined, options: ReportOptions): Promise<void> {
+  if (name === undefined) return listReports();
+  const setting = await prepare('dsac-report', options);
+  const { loadPlugin } = await import('../../plugin/registry.ts');
+  const report = await loadPlugin('reports', name);
+  const window = await windowOf(report, options, setting.clock());
+  const { formatNamed } = await import('../output/formats.ts');
+  const { nodesMatching, runReport } = await import('../../run/report.ts');
+  const toTerminal = process.stdout.isTTY && options.output === undefined;
+  const format = await formatNamed(
+    options.format ?? 'table',
+    toTerminal ? process.stdout.columns : undefined,
+  );
+  const store = await openConfiguredStore(setting);
+  try {
+    const scope: Scope = { ...window, nodes: await nodesMatching(store, options.node ?? []) };
+    const produce = (write: (text: string) => void | Promise<void>) =>
+      runReport(store, report, scope, format, write);
+    if (options.output === undefined) await produce(writeOut);
+    else await toFile(options.output, produce);
+  } finally {
+    await store.close();
+  }
+}
+
+/** `dsac report` */
+export function registerReport(program: Command): void {
+  withCommon(program.command('report'))
+    .description(
+      'report: what changed, who did it, who logged in, and how complete that is; without a name: list reports',
+    )
+    .argument('[name]', 'packages, services, logins, users, changes, completeness')
+    .option('--since <time>', 'from then on: 7d, 36h, 2026-11-01, RFC 3339')
+    .option('--until <time>', 'up to then (default: now)')
+    .option('--node <glob...>', 'only nodes whose host name or id matches')
+    .addOption(
+      new Option('--format <format>', 'how it is written (default: table)').choices([
+        'table',
+        'json',
+        'ndjson',
+        'csv',
+      ]),
+    )
+    .option('--output <file>', 'write to a file, whole or not at all')
+    .action((name: string | undefined, options: ReportOptions) => runReportCommand(name, options));
+}

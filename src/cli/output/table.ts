@@ -1,0 +1,99 @@
+/** Reports as a table for people. */
+import Table from 'cli-table3';
+import type { Column } from '../../plugin/report.ts';
+import type { Answer, Row } from '../../run/report.ts';
+import { headLine } from '../../store/completeness.ts';
+import { NO_LINES } from './columns.ts';
+import { safe } from './safe.ts';
+
+/** Rows laid out together; more begin a new page below, so that memory does not grow with the report. */
+const PAGE = 1000;
+/** Columns are not made narrower than this. */
+const NARROWEST = 8;
+const GUTTER = 2;
+
+const TIME = /^(\d{4}-\d{2}-\d{2})T(\d{2}:\d{2}:\d{2})\.\d{3}Z$/;
+
+/** A value as a cell: times to the second, lists joined, nothing as nothing. */
+function plain(value: unknown): string {
+  if (value === null || value === undefined) return '';
+  if (Array.isArray(value)) return value.map(plain).join(', ');
+  if (typeof value === 'object') return JSON.stringify(value);
+  return String(value).replace(TIME, '$1 $2');
+}
+
+function cellOf(column: Column<Row>, row: Row): string {
+  return safe(column.text ? column.text(row) : plain(row[column.key]));
+}
+
+function titleOf(column: Column<Row>): string {
+  return (column.title ?? column.key).replaceAll('_', ' ').toUpperCase();
+}
+
+/** Widths that fit `room`: the widest column gives first. Undefined when nothing must give. */
+export function fitted(natural: readonly number[], room: number): number[] | undefined {
+  const widths = [...natural];
+  const spare = room - GUTTER * (widths.length - 1);
+  let total = widths.reduce((a, b) => a + b, 0);
+  if (total <= spare) return undefined;
+  while (total > spare) {
+    const widest = widths.indexOf(Math.max(...widths));
+    if (widths[widest]! <= NARROWEST) break;
+    widths[widest]!--;
+    total--;
+  }
+  return widths;
+}
+
+function widthsOf(lines: readonly (readonly string[])[]): number[] {
+  const widths = lines[0]!.map(() => 0);
+  for (const line of lines)
+    for (const [at, cell] of line.entries()) widths[at] = Math.max(widths[at]!, [...cell].length);
+  return widths;
+}
+
+function layOut(lines: readonly (readonly string[])[], room: number | undefined): string {
+  const widths = room === undefined ? undefined : fitted(widthsOf(lines), room);
+  const table = new Table({
+    chars: NO_LINES,
+    style: { 'padding-left': 0, 'padding-right': 0, head: [], border: [] },
+    ...(widths === undefined ? {} : { colWidths: widths }),
+  });
+  for (const line of lines) table.push([...line]);
+  return `${table.toString().replace(/ +$/gm, '')}\n`;
+}
+
+function day(date: Date): string {
+  return date.toISOString().replace(TIME, '$1 $2');
+}
+
+/** What to say where there are no rows: why that may be, and what to try. */
+function nothing({ report, scope, completeness }: Answer): string {
+  if (completeness.counts.nodes === 0 && scope.nodes === undefined) {
+    return 'nothing has been loaded into the store yet: run dsac agent, dsac dispatch and dsac process, then ask again\n';
+  }
+  const asked = scope.nodes === undefined ? '' : ', or without --node';
+  return `no rows in ${report.name} from ${day(scope.since)} to ${day(scope.until)} UTC; try an earlier --since, such as --since 30d${asked}\n`;
+}
+
+/**
+ * A table that begins with how complete it is. `width`: columns of the terminal, which the table is made to fit by cutting cells; undefined
+ * where it goes elsewhere, uncut.
+ */
+export function table(width: number | undefined) {
+  return async function* (answer: Answer): AsyncGenerator<string> {
+    const columns: readonly Column<Row>[] = answer.report.columns;
+    yield `${safe(headLine(answer.completeness))}\n\n`;
+    let lines = [columns.map(titleOf)];
+    let count = 0;
+    for await (const row of answer.rows) {
+      count++;
+      lines.push(columns.map((column) => cellOf(column, row)));
+      if (lines.length <= PAGE) continue;
+      yield layOut(lines, width);
+      lines = [columns.map(titleOf)];
+    }
+    if (count === 0) yield nothing(answer);
+    else if (lines.length > 1) yield layOut(lines, width);
+  };
+}

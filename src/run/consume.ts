@@ -1,0 +1,187 @@
+/**
+ * Moves batches from a broker's queue into the central spool. A message is acknowledged only after the segment that holds it, and its name, are
+ * fsynced; a crash between makes the broker hand it over again, and processors take the same batch twice as once.
+ */
+import { z } from 'zod';
+import { type Broker, connectBroker } from '../amqp/broker.ts';
+import { brokerKeys } from '../amqp/options.ts';
+import { type GroupLimits, Receiver } from '../amqp/receive.ts';
+import { declareTopology, queueLength } from '../amqp/topology.ts';
+import { pause } from '../amqp/wait.ts';
+import { DsacError, errorCode, reasonOf } from '../errors.ts';
+import type { Log } from '../log.ts';
+import { DestinationDown } from '../plugin/handler.ts';
+import type { Spool } from '../spool/spool.ts';
+import { Intake } from './intake.ts';
+
+/** A group is closed at these, or this long after its first message. */
+const GROUP_MESSAGES = 500;
+const GROUP_BYTES = 8 * 1024 * 1024;
+const LINGER = 200;
+/** Nothing may have come for this long, in ms, before the queue is asked whether it is empty. */
+const IDLE = 150;
+/** First and longest wait before connecting again, in ms; drawn evenly from zero up ("full jitter"). */
+const FIRST_WAIT = 1_000;
+const LONGEST_WAIT = 60_000;
+
+/** The `consume` section of the configuration. */
+export const consumeSchema = z.strictObject({
+  ...brokerKeys,
+  queue: z.string().min(1).max(200).default('dsac').describe('queue to consume'),
+  exchange: z
+    .string()
+    .min(1)
+    .max(255)
+    .default('dsac')
+    .describe('topic exchange that the queue is bound to, where it must be declared'),
+  prefetch: z
+    .int()
+    .min(1)
+    .max(10_000)
+    .default(1000)
+    .describe(
+      'messages that the broker may hand over ahead; they are in memory until their segment is written',
+    ),
+});
+
+export type ConsumeOptions = z.infer<typeof consumeSchema>;
+
+export interface ConsumeRun {
+  readonly options: ConsumeOptions;
+  /** What relative paths in the options are below. */
+  readonly home: string;
+  /** The central spool. */
+  readonly spool: Spool;
+  readonly log: Log;
+  /** Told to stop: what has been handed over is finished first. */
+  readonly signal: AbortSignal;
+  /** Stay and reconnect, instead of leaving when the queue is empty. */
+  readonly follow: boolean;
+  readonly maxTimeMs?: number;
+}
+
+export interface Consumed {
+  readonly messages: number;
+  readonly batches: number;
+  readonly segments: number;
+  readonly bytes: number;
+  /** Messages, or parts of them, that were no batch: quarantined. */
+  readonly corrupt: number;
+  /** Batches that came more than once in one group. */
+  readonly duplicates: number;
+  /** Why it ended before the queue was empty, when the connection was lost after some had been taken. */
+  readonly lost?: string;
+}
+
+/** Declares exchange, queue and dead letter queue on the broker; repeating it changes nothing. */
+export async function setUp(options: ConsumeOptions, home: string): Promise<void> {
+  await connected({ options, home }, 'dsac consume --setup', (broker) => declareTopology(broker, options));
+}
+
+async function connected<T>(
+  { options, home }: Pick<ConsumeRun, 'options' | 'home'>,
+  purpose: string,
+  work: (broker: Broker) => Promise<T>,
+): Promise<T> {
+  try {
+    const broker = await connectBroker(options, home, purpose);
+    try {
+      return await work(broker);
+    } finally {
+      await broker.close();
+    }
+  } catch (error) {
+    if (error instanceof DestinationDown)
+      throw new DsacError('unavailable', error.message, { cause: error.cause });
+    throw error;
+  }
+}
+
+/** One connection's worth of consuming: until the queue is empty (unless following), `stop` aborts, or the connection is lost. */
+async function drain(run: ConsumeRun, broker: Broker, intake: Intake, stop: AbortSignal): Promise<void> {
+  const { queue, prefetch } = run.options;
+  if ((await queueLength(broker, queue)) === undefined) await declareTopology(broker, run.options);
+  const receiver = await Receiver.open(broker, queue, prefetch);
+  // Half of the window is written while the broker fills the other half.
+  const limits: GroupLimits = {
+    messages: Math.min(GROUP_MESSAGES, Math.ceil(prefetch / 2)),
+    bytes: GROUP_BYTES,
+    lingerMs: LINGER,
+  };
+  const hurry = AbortSignal.any([stop, receiver.gone]);
+  const store = async (idleMs: number): Promise<boolean> => {
+    const messages = await receiver.take(limits, idleMs, hurry);
+    const last = messages.at(-1);
+    if (!last) return false;
+    await intake.store(messages);
+    receiver.acknowledge(last);
+    return true;
+  };
+  while (!hurry.aborted) {
+    const some = await store(IDLE);
+    if (!some && !run.follow && (await queueLength(broker, queue)) === 0) break;
+  }
+  await receiver.stop();
+  // Finish what was handed over before the broker heard of the end.
+  while (receiver.alive && (await store(0)));
+  await receiver.close();
+  if (receiver.gone.aborted) throw receiver.gone.reason;
+}
+
+function diskTrouble(error: unknown, spool: Spool): unknown {
+  if (error instanceof DestinationDown || error instanceof DsacError || errorCode(error) === undefined)
+    return error;
+  return new DsacError('io', `cannot write to ${spool.root}: ${reasonOf(error)}`, {
+    cause: error,
+    hint: 'what was not written was not acknowledged: the broker still has it',
+  });
+}
+
+/** Consumes once. Answers why the connection was lost when it was lost after something had been taken; throws when nothing was. */
+async function once(run: ConsumeRun, intake: Intake, stop: AbortSignal): Promise<string | undefined> {
+  const before = intake.count.messages;
+  try {
+    await connected(run, 'dsac consume', (broker) => drain(run, broker, intake, stop));
+    return undefined;
+  } catch (error) {
+    const lost = error instanceof DsacError && error.kind === 'unavailable';
+    if (lost && intake.count.messages > before) return error.message;
+    throw diskTrouble(error, run.spool);
+  }
+}
+
+/** Consumes and connects again whenever the broker goes, until `stop` aborts. */
+async function follow(run: ConsumeRun, intake: Intake, stop: AbortSignal): Promise<void> {
+  let failures = 0;
+  while (!stop.aborted) {
+    let reason: string | undefined;
+    try {
+      reason = await once(run, intake, stop);
+      failures = 0;
+    } catch (error) {
+      if (!(error instanceof DsacError && error.kind === 'unavailable')) throw error;
+      reason = error.message;
+    }
+    if (stop.aborted) return;
+    const wait = Math.random() * Math.min(LONGEST_WAIT, FIRST_WAIT * 2 ** Math.min(failures++, 20));
+    run.log.warn({ reason, wait_ms: Math.round(wait) }, 'broker lost: connecting again');
+    await pause(wait, stop);
+  }
+}
+
+/**
+ * Consumes a queue into the spool: until it is empty, or with `follow` until told to stop. The queue is declared when it does not exist.
+ * Throws `unavailable` when the broker cannot be reached, `io` when the spool cannot be written; neither loses a message.
+ */
+export async function consume(run: ConsumeRun): Promise<Consumed> {
+  await run.spool.create();
+  const intake = new Intake(run.spool, run.log, Date.now());
+  const limit = run.maxTimeMs === undefined ? [] : [AbortSignal.timeout(run.maxTimeMs)];
+  const stop = AbortSignal.any([run.signal, ...limit]);
+  if (run.follow) {
+    await follow(run, intake, stop);
+    return intake.count;
+  }
+  const lost = await once(run, intake, stop);
+  return lost === undefined ? intake.count : { ...intake.count, lost };
+}

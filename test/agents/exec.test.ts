@@ -1,0 +1,103 @@
+import assert from 'node:assert/strict';
+import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import exec from '../../agents/exec.ts';
+import type { Agent } from '../../src/plugin/agent.ts';
+import { Bench } from '../helpers/bench.ts';
+import { temporary } from '../helpers/tree.ts';
+import { agentConformance } from '../suites/agent.ts';
+
+agentConformance(exec);
+
+/** A shell script of the running user's, in a folder that only this user may write. */
+function script(t: TestContext, body: string): string {
+  const path = join(temporary(t), 'check');
+  writeFileSync(path, `#!/bin/sh\n${body}\n`, { mode: 0o755 });
+  return path;
+}
+
+function agentFor(
+  command: [string, ...string[]],
+  kind: 'inventory' | 'log',
+): { agent: Agent; options: object } {
+  const options = { command, kind };
+  return { agent: exec.create('mine', options), options };
+}
+
+async function run(bench: Bench, path: string, kind: 'inventory' | 'log'): ReturnType<Bench['run']> {
+  const { agent, options } = agentFor([path], kind);
+  return bench.run(agent, { options });
+}
+
+test('items that an executable writes become an inventory, and its changes are told', async (t) => {
+  const bench = new Bench(t);
+  const path = script(t, `echo '{"key":"disk/a","fields":{"size":1}}'`);
+  await run(bench, path, 'inventory');
+  writeFileSync(path, `#!/bin/sh\necho '{"key":"disk/b","fields":{"size":2}}'\n`);
+  await run(bench, path, 'inventory');
+  assert.deepEqual(
+    bench.events('mine').map(({ action, item }) => `${action} ${item}`),
+    ['present disk/a', 'removed disk/a', 'added disk/b'],
+  );
+});
+
+test('events that an executable writes are sent, and it gets its cursor back', async (t) => {
+  const bench = new Bench(t);
+  const path = script(
+    t,
+    `n=$(( \${DSAC_CURSOR:-0} + 1 )); echo "{\\"action\\":\\"ticked\\",\\"data\\":{\\"n\\":$n},\\"cursor\\":$n}"`,
+  );
+  await run(bench, path, 'log');
+  await run(bench, path, 'log');
+  assert.deepEqual(
+    bench.events('mine').map(({ data }) => data!.n),
+    [1, 2],
+  );
+});
+
+test('an executable that fails midway adds nothing', async (t) => {
+  const bench = new Bench(t);
+  for (const kind of ['inventory', 'log'] as const) {
+    const path = script(t, `echo '{"key":"disk/a","fields":{}}'; echo oops >&2; exit 3`);
+    const { outcome, reason } = await run(
+      bench,
+      kind === 'log' ? script(t, `echo '{"action":"x","cursor":1}'; exit 3`) : path,
+      kind,
+    );
+    assert.equal(outcome, 'failed');
+    assert.match(reason!, /exit 3/);
+  }
+  assert.deepEqual(bench.batches('mine'), []);
+});
+
+test('exit status 69 means that the source is absent, with what it said', async (t) => {
+  const { outcome, reason } = await run(
+    new Bench(t),
+    script(t, 'echo "no array here" >&2; exit 69'),
+    'inventory',
+  );
+  assert.equal(outcome, 'absent');
+  assert.match(reason!, /no array here/);
+});
+
+test('a line that is not what it should be is named', async (t) => {
+  const bench = new Bench(t);
+  const { reason } = await run(bench, script(t, `echo '{"key":"a","fields":{}}'; echo hello`), 'inventory');
+  assert.match(reason!, /check: line 2: not JSON/);
+  const other = await run(bench, script(t, `echo '{"key":"a"}'`), 'inventory');
+  assert.match(other.reason!, /line 1: fields/);
+});
+
+test('an executable that others may write, or whose folder they may, is refused', async (t) => {
+  const bench = new Bench(t);
+  const path = script(t, 'exit 0');
+  chmodSync(path, 0o777);
+  assert.match((await run(bench, path, 'inventory')).reason!, /writable by others/);
+  const folder = join(temporary(t), 'open');
+  mkdirSync(folder);
+  chmodSync(folder, 0o777);
+  writeFileSync(join(folder, 'check'), '#!/bin/sh\n', { mode: 0o755 });
+  assert.match((await run(bench, join(folder, 'check'), 'inventory')).reason!, /open is writable by others/);
+  assert.match((await run(bench, 'check', 'inventory')).reason!, /absolute path/);
+});
