@@ -1,0 +1,186 @@
+/** Reads events back: typed rows, in order, streamed. */
+import { type InferResult, type RawBuilder, sql } from 'kysely';
+import type { z } from 'zod';
+import { type By, bySchema, type Fields, fieldsSchema } from '../spool/batch.ts';
+import type { Store } from './store.ts';
+import { fromStored, storedDate, storedMs } from './times.ts';
+
+/** The part of the store that a question is about. */
+export interface Window {
+  /** Events from this moment … */
+  readonly since: Date;
+  /** … up to but not including this one, by their own time: one that is recorded late still stands where it happened. */
+  readonly until: Date;
+  /** Ids of nodes, or undefined for all. */
+  readonly nodes?: readonly string[] | undefined;
+}
+
+/** An event as the store has it. Times are RFC 3339. */
+export interface StoredEvent {
+  readonly time: string;
+  /** It happened after this; null when `time` is exact. */
+  readonly since: string | null;
+  readonly node: string;
+  /** The node's host name when it made the batch. */
+  readonly host: string;
+  readonly agent: string;
+  readonly action: string;
+  readonly item: string | null;
+  readonly source: string | null;
+  /** Found by comparing a snapshot with what was known, not told by any event. */
+  readonly derived: boolean;
+  readonly before: Fields | undefined;
+  readonly after: Fields | undefined;
+  readonly by: By | undefined;
+  readonly data: Fields | undefined;
+}
+
+/** Of every event, with its batch's host name. */
+function selectEvents(store: Store, { nodes }: Window) {
+  const query = store.db
+    .selectFrom('events as e')
+    .innerJoin('batches as b', 'b.id', 'e.batch')
+    .select([
+      'e.time',
+      'e.since',
+      'e.node',
+      'b.host',
+      'e.agent',
+      'e.action',
+      'e.item',
+      'e.source',
+      'e.derived',
+    ])
+    .select(['e.before_json', 'e.after_json', 'e.by_json', 'e.data_json'])
+    // `present` only says what was there when a source was first read.
+    .where('e.action', '<>', 'present');
+  return nodes === undefined ? query : query.where('e.node', 'in', nodes);
+}
+
+type EventRow = InferResult<ReturnType<typeof selectEvents>>[number];
+
+function parsed<T>(json: string | null, schema: z.ZodType<T>): T | undefined {
+  return json === null ? undefined : schema.parse(JSON.parse(json));
+}
+
+function storedEvent(row: EventRow): StoredEvent {
+  return {
+    time: fromStored(row.time),
+    since: row.since === null ? null : fromStored(row.since),
+    node: row.node,
+    host: row.host,
+    agent: row.agent,
+    action: row.action,
+    item: row.item,
+    source: row.source,
+    derived: row.derived === 1,
+    before: parsed(row.before_json, fieldsSchema),
+    after: parsed(row.after_json, fieldsSchema),
+    by: parsed(row.by_json, bySchema),
+    data: parsed(row.data_json, fieldsSchema),
+  };
+}
+
+/**
+ * Streams the events in a window, oldest first, then by node; of all agents when none is named. On SQLite nothing else may be asked of the
+ * store until it ends: there is one connection.
+ */
+export async function* eventsIn(
+  store: Store,
+  window: Window,
+  agents?: readonly string[],
+): AsyncGenerator<StoredEvent> {
+  let query = selectEvents(store, window)
+    .where('e.time', '>=', storedDate(window.since))
+    .where('e.time', '<', storedDate(window.until));
+  if (agents !== undefined) query = query.where('e.agent', 'in', agents);
+  const ordered = query.orderBy('e.time').orderBy('e.node').orderBy('e.batch').orderBy('e.idx');
+  for await (const row of ordered.stream()) yield storedEvent(row);
+}
+
+/** An event of `logins` with what else the store knows of its session. */
+export interface SessionEvent extends StoredEvent {
+  /** Of a login: its logout, when that has come. */
+  readonly logout: { readonly time: string; readonly data: Fields | undefined } | undefined;
+}
+
+const SAME_SESSION = sql`o.node = e.node and o.agent = e.agent and o.item = e.item`;
+
+/** One column of the first logout behind a login, as an expression. */
+function ofLogout(column: 'time' | 'data_json'): RawBuilder<string | null> {
+  return sql<string | null>`
+    case when e.action = 'login' then (
+      select ${sql.ref(`o.${column}`)} from events o where ${SAME_SESSION} and o.action = 'logout' and o.time >= e.time
+      order by o.time, o.batch, o.idx limit 1) end`;
+}
+
+/** Streams what happened to sessions in a window. A logout whose login is in the window too comes with the login, not by itself. */
+export async function* sessionEventsIn(store: Store, window: Window): AsyncGenerator<SessionEvent> {
+  const since = storedDate(window.since);
+  const query = selectEvents(store, window)
+    .select([ofLogout('time').as('out_time'), ofLogout('data_json').as('out_data')])
+    .where('e.agent', '=', 'logins')
+    .where('e.time', '>=', since)
+    .where('e.time', '<', storedDate(window.until))
+    .where(
+      sql<boolean>`not (e.action = 'logout' and exists (
+        select 1 from events o where ${SAME_SESSION} and o.action = 'login' and o.time >= ${since} and o.time <= e.time))`,
+    )
+    .orderBy('e.time')
+    .orderBy('e.node')
+    .orderBy('e.batch')
+    .orderBy('e.idx');
+  for await (const row of query.stream()) {
+    const { out_time, out_data } = row;
+    const logout =
+      out_time === null ? undefined : { time: fromStored(out_time), data: parsed(out_data, fieldsSchema) };
+    yield { ...storedEvent(row), logout };
+  }
+}
+
+const HOUR = 3_600_000;
+/** How far before a window a transaction may have begun that did something within it. */
+const LONGEST_TRANSACTION = 6 * HOUR;
+/** How far behind a window a run is still looked for that observed a change within it. */
+const LATEST_LOOK = 48 * HOUR;
+
+/** When the earliest of the changes that inventories observed in a window can have happened. */
+async function earliestObserved(store: Store, window: Window): Promise<Date> {
+  let query = store.db
+    .selectFrom('events')
+    .select((eb) => eb.fn.min('since').as('first'))
+    .where('agent', '=', 'packages')
+    .where('time', '>=', storedDate(window.since))
+    .where('time', '<', storedDate(window.until));
+  if (window.nodes !== undefined) query = query.where('node', 'in', window.nodes);
+  const first = (await query.executeTakeFirst())?.first;
+  return first ? new Date(Math.min(storedMs(first), window.since.getTime())) : window.since;
+}
+
+/**
+ * Streams what bears on package changes in a window, ordered by the earliest moment that each can have happened: what managers recorded, and what
+ * inventories observed, which happened some time in (since, time]. Reaches past the window's edges, where a change near them may have partners.
+ */
+export async function* packageEventsIn(store: Store, window: Window): AsyncGenerator<StoredEvent> {
+  const from = storedDate(new Date((await earliestObserved(store, window)).getTime() - LONGEST_TRANSACTION));
+  const since = storedDate(window.since);
+  const until = storedDate(window.until);
+  const look = storedDate(new Date(window.until.getTime() + LATEST_LOOK));
+  const query = selectEvents(store, window)
+    .where((eb) =>
+      eb.or([
+        eb.and([eb('e.agent', '=', 'package-history'), eb('e.time', '>=', from), eb('e.time', '<', until)]),
+        eb.and([
+          eb('e.agent', '=', 'packages'),
+          eb('e.time', '>=', since),
+          eb('e.time', '<', look),
+          eb.or([eb('e.time', '<', until), eb('e.since', '<', until)]),
+        ]),
+      ]),
+    )
+    .orderBy((eb) => eb.fn.coalesce('e.since', 'e.time'))
+    .orderBy('e.node')
+    .orderBy('e.batch')
+    .orderBy('e.idx');
+  for await (const row of query.stream()) yield storedEvent(row);
+}

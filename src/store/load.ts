@@ -1,0 +1,295 @@
+/** Loads whole batches in one transaction: all of them or none, each at most once, whatever order they come in. */
+import { type Insertable, type Kysely, sql } from 'kysely';
+import type { BatchEvent, StreamKey } from '../spool/batch.ts';
+import { canonical } from '../spool/canonical.ts';
+import type { DialectName } from './ddl.ts';
+import { type FreshBatch, loadItems } from './items.ts';
+import type { Loadable } from './loadable.ts';
+import { loadReceipts } from './receipts.ts';
+import { inPieces, insertRows, upsertRows } from './rows.ts';
+import { Streams } from './streams.ts';
+import type { Tables } from './tables.ts';
+import { storedDate, toStored } from './times.ts';
+import { wellFormed } from './wellformed.ts';
+
+type Key = StreamKey & { readonly seq: number };
+type Fork = Insertable<Tables['forks']>;
+
+/** A batch that is in the store already, or comes with the same load: enough to tell a duplicate from a fork. */
+interface Known {
+  readonly sha256: string;
+  readonly prev: string | null;
+  readonly time: string;
+}
+
+const keyOf = ({ node, agent, epoch, seq }: Key): string => `${node} ${agent} ${epoch} ${seq}`;
+
+function beside(key: Key, step: number): Key {
+  return { node: key.node, agent: key.agent, epoch: key.epoch, seq: key.seq + step };
+}
+
+/** Serialises the loaders of a node: each must see the streams as the one before left them. SQLite's transactions do so anyway. */
+async function lockNodes(
+  db: Kysely<Tables>,
+  dialect: DialectName,
+  batches: readonly Loadable[],
+): Promise<string[]> {
+  const first = new Map(batches.map(({ header }) => [header.node, header]));
+  const nodes = [...first.keys()].sort();
+  const rows = nodes.map((node) => {
+    const { host, time } = first.get(node)!;
+    const seen = toStored(time);
+    return {
+      node,
+      host: wellFormed(host),
+      machine: null,
+      public_key: null,
+      first_seen: seen,
+      last_seen: seen,
+    };
+  });
+  await upsertRows(db, dialect, 'nodes', rows, { keys: ['node'], update: [] });
+  if (dialect === 'mysql') {
+    for (const piece of inPieces(nodes)) {
+      await sql`select node from nodes where node in (${sql.join(piece)}) order by node for update`.execute(
+        db,
+      );
+    }
+  }
+  return nodes;
+}
+
+/** The batches of these keys, and those right before and behind them, that are in the store. */
+async function findKnown(db: Kysely<Tables>, keys: readonly Key[]): Promise<Map<string, Known>> {
+  const known = new Map<string, Known>();
+  for (const piece of inPieces(keys)) {
+    const rows = await db
+      .selectFrom('batches')
+      .select(['node', 'agent', 'epoch', 'seq', 'sha256', 'prev', 'time'])
+      .where((eb) =>
+        eb.or(
+          piece.map(({ node, agent, epoch, seq }) =>
+            eb.and([
+              eb('node', '=', node),
+              eb('agent', '=', agent),
+              eb('epoch', '=', epoch),
+              eb('seq', '>=', seq - 1),
+              eb('seq', '<=', seq + 1),
+            ]),
+          ),
+        ),
+      )
+      .execute();
+    for (const row of rows) known.set(keyOf(row), row);
+  }
+  return known;
+}
+
+/** The batches that are not here yet; adds them to `known`, and to `forks` those whose key another batch has. */
+function sortOut(
+  batches: readonly Loadable[],
+  known: Map<string, Known>,
+  forks: Fork[],
+  now: string,
+): Loadable[] {
+  const fresh: Loadable[] = [];
+  for (const batch of batches) {
+    const { header, sha256 } = batch;
+    const time = toStored(header.time);
+    const here = known.get(keyOf(header));
+    if (!here) {
+      known.set(keyOf(header), { sha256, prev: header.prev, time });
+      fresh.push(batch);
+    } else if (here.sha256 !== sha256) {
+      forks.push({ ...beside(header, 0), sha256, reason: 'twin', uuid: header.id, time, loaded: now });
+    }
+  }
+  return fresh;
+}
+
+/** A fork where a batch was built on another predecessor than the one that is here. */
+function brokenChains(fresh: readonly Loadable[], known: ReadonlyMap<string, Known>, now: string): Fork[] {
+  const forks = new Map<string, Fork>();
+  for (const { header } of fresh) {
+    for (const key of [beside(header, -1), beside(header, 0)]) {
+      const here = known.get(keyOf(key));
+      const next = known.get(keyOf(beside(key, 1)));
+      if (!here || !next || next.prev === null || next.prev === here.sha256) continue;
+      forks.set(keyOf(key), {
+        ...key,
+        sha256: next.prev,
+        reason: 'chain',
+        uuid: null,
+        time: next.time,
+        loaded: now,
+      });
+    }
+  }
+  return [...forks.values()];
+}
+
+/** Gives each batch its row, and answers the rows' ids. */
+async function insertBatches(
+  db: Kysely<Tables>,
+  batches: readonly Loadable[],
+  now: string,
+): Promise<FreshBatch[]> {
+  await insertRows(
+    db,
+    'batches',
+    batches.map(({ header, sha256, events }) => ({
+      ...beside(header, 0),
+      uuid: header.id,
+      kind: header.kind,
+      host: wellFormed(header.host),
+      boot: header.boot === undefined ? null : wellFormed(header.boot),
+      time: toStored(header.time),
+      since: header.since === undefined ? null : toStored(header.since),
+      loaded: now,
+      prev: header.prev,
+      sha256,
+      events: events.length,
+      state_items: header.state?.items ?? null,
+      state_digest: header.state?.digest ?? null,
+    })),
+  );
+  const ids = new Map<string, number>();
+  for (const piece of inPieces(batches)) {
+    const rows = await db
+      .selectFrom('batches')
+      .select(['id', 'node', 'agent', 'epoch', 'seq'])
+      .where((eb) =>
+        eb.or(
+          piece.map(({ header: { node, agent, epoch, seq } }) =>
+            eb.and([
+              eb('node', '=', node),
+              eb('agent', '=', agent),
+              eb('epoch', '=', epoch),
+              eb('seq', '=', seq),
+            ]),
+          ),
+        ),
+      )
+      .execute();
+    for (const row of rows) ids.set(keyOf(row), row.id);
+  }
+  return batches.map((batch) => ({ id: ids.get(keyOf(batch.header))!, batch }));
+}
+
+function json(value: object | undefined): string | null {
+  return value === undefined ? null : canonical(value);
+}
+
+function eventRow(
+  { id, batch: { header } }: FreshBatch,
+  event: BatchEvent,
+  idx: number,
+): Insertable<Tables['events']> {
+  const inventory = header.kind === 'changes';
+  // An inventory that was only looked at now knows no more than that it happened since it was looked at before.
+  const inexact = inventory && event.time === header.time && header.since !== undefined;
+  return {
+    batch: id,
+    idx,
+    node: header.node,
+    agent: header.agent,
+    time: toStored(event.time),
+    since: inexact ? toStored(header.since!) : null,
+    collected: toStored(header.time),
+    action: event.action,
+    item: event.item === undefined ? null : wellFormed(event.item),
+    source: event.source ?? null,
+    derived: 0,
+    before_json: json(event.before),
+    after_json: json(event.after),
+    by_json: json(event.by),
+    data_json: json(event.data),
+  };
+}
+
+/** The events of changes and logs. A snapshot's are in `items`, a receipt's in `runs`. */
+async function insertEvents(db: Kysely<Tables>, fresh: readonly FreshBatch[]): Promise<void> {
+  const telling = fresh.filter(({ batch }) => batch.header.kind === 'changes' || batch.header.kind === 'log');
+  await insertRows(
+    db,
+    'events',
+    telling.flatMap((one) => one.batch.events.map((event, idx) => eventRow(one, event, idx))),
+  );
+}
+
+async function updateNodes(
+  db: Kysely<Tables>,
+  dialect: DialectName,
+  fresh: readonly FreshBatch[],
+): Promise<void> {
+  const headers = fresh.map(({ batch }) => batch.header);
+  const byNode = Map.groupBy(headers, ({ node }) => node);
+  const rows: Insertable<Tables['nodes']>[] = [];
+  for (const nodes of inPieces([...byNode.keys()])) {
+    const known = await db.selectFrom('nodes').selectAll().where('node', 'in', nodes).execute();
+    for (const row of known) {
+      for (const header of byNode.get(row.node) ?? []) {
+        const time = toStored(header.time);
+        if (time < row.first_seen) row.first_seen = time;
+        if (time < row.last_seen) continue;
+        row.last_seen = time;
+        row.host = wellFormed(header.host);
+        row.machine = header.machine ?? row.machine;
+        row.public_key = header.key ?? row.public_key;
+      }
+      rows.push(row);
+    }
+  }
+  await upsertRows(db, dialect, 'nodes', rows, {
+    keys: ['node'],
+    update: ['host', 'machine', 'public_key', 'first_seen', 'last_seen'],
+  });
+}
+
+async function loadInventories(
+  db: Kysely<Tables>,
+  fresh: readonly FreshBatch[],
+  streams: Streams,
+): Promise<void> {
+  const inventories = fresh.filter(
+    ({ batch }) => batch.header.kind === 'snapshot' || batch.header.kind === 'changes',
+  );
+  const owners = Map.groupBy(inventories, ({ batch: { header } }) => `${header.node} ${header.agent}`);
+  for (const batches of owners.values()) {
+    const { node, agent } = batches[0]!.batch.header;
+    await loadItems(db, { node, agent }, batches, streams.of(node, agent));
+  }
+}
+
+/** Loads batches within the caller's transaction. */
+export async function loadAll(
+  db: Kysely<Tables>,
+  dialect: DialectName,
+  batches: readonly Loadable[],
+): Promise<void> {
+  const now = storedDate(new Date());
+  const nodes = await lockNodes(db, dialect, batches);
+  const known = await findKnown(
+    db,
+    batches.map(({ header }) => header),
+  );
+  const forks: Fork[] = [];
+  const unseen = sortOut(batches, known, forks, now);
+  forks.push(...brokenChains(unseen, known, now));
+  await upsertRows(db, dialect, 'forks', forks, {
+    keys: ['node', 'agent', 'epoch', 'seq', 'sha256'],
+    update: [],
+  });
+  if (unseen.length === 0) return;
+  const fresh = await insertBatches(db, unseen, now);
+  const streams = await Streams.read(db, nodes);
+  await insertEvents(db, fresh);
+  await loadInventories(db, fresh, streams);
+  await loadReceipts(db, dialect, fresh, now);
+  for (const { batch } of fresh) {
+    streams.add(batch);
+    streams.name(batch.header.node, batch.receipts);
+  }
+  await streams.write(db, dialect);
+  await updateNodes(db, dialect, fresh);
+}

@@ -1,0 +1,111 @@
+/** Brings the database to the schema that this program knows, whoever else is starting at the same moment. */
+import { CompiledQuery, type Kysely, sql } from 'kysely';
+import { DsacError } from '../errors.ts';
+import { createTable, type DialectName, type TableSpec } from './ddl.ts';
+import { tables as first } from './migrations/0001_first.ts';
+import { retried } from './retry.ts';
+import type { Tables } from './tables.ts';
+import { storedDate } from './times.ts';
+
+interface Migration {
+  readonly version: number;
+  readonly name: string;
+  readonly tables: readonly TableSpec[];
+}
+
+/** In order; a published one is never edited. */
+const MIGRATIONS: readonly Migration[] = [{ version: 1, name: 'first', tables: first }];
+
+/** The newest schema that this program knows. */
+export const SCHEMA_VERSION: number = MIGRATIONS.at(-1)!.version;
+
+const LOCK_SECONDS = 60;
+
+const LEDGER: TableSpec = {
+  name: 'migrations',
+  columns: { version: 'integer', name: 'name', applied: 'time' },
+  primary: ['version'],
+};
+
+/** A binary collation that does not pad, by the name that this server has for it. */
+async function binaryCollation(db: Kysely<Tables>, dialect: DialectName): Promise<string> {
+  if (dialect === 'sqlite') return '';
+  const found = await sql<{ name: string }>`
+    select collation_name as name from information_schema.collations
+    where collation_name in ('utf8mb4_nopad_bin', 'utf8mb4_0900_bin')`.execute(db);
+  return found.rows[0]?.name ?? 'utf8mb4_bin';
+}
+
+async function run(db: Kysely<Tables>, statements: readonly string[]): Promise<void> {
+  for (const statement of statements) await db.executeQuery(CompiledQuery.raw(statement));
+}
+
+/** The schema's version, 0 for an empty database. */
+async function currentVersion(db: Kysely<Tables>): Promise<number> {
+  const { rows } = await sql<{
+    version: number | null;
+  }>`select max(version) as version from migrations`.execute(db);
+  return rows[0]?.version ?? 0;
+}
+
+async function apply(db: Kysely<Tables>, dialect: DialectName, label: string): Promise<void> {
+  const collation = await binaryCollation(db, dialect);
+  await run(db, createTable(dialect, collation, LEDGER));
+  const version = await currentVersion(db);
+  refuseNewer(version, label);
+  for (const migration of MIGRATIONS.filter((one) => one.version > version)) {
+    for (const table of migration.tables) await run(db, createTable(dialect, collation, table));
+    const row = { version: migration.version, name: migration.name, applied: storedDate(new Date()) };
+    await db.insertInto('migrations').values(row).execute();
+  }
+}
+
+function refuseNewer(version: number, label: string): void {
+  if (version <= SCHEMA_VERSION) return;
+  throw new DsacError(
+    'config',
+    `the store ${label} has schema version ${version}, this dsac knows up to ${SCHEMA_VERSION}`,
+    {
+      hint: 'a newer dsac has migrated it: upgrade this one',
+    },
+  );
+}
+
+async function isUpToDate(db: Kysely<Tables>, label: string): Promise<boolean> {
+  try {
+    const version = await currentVersion(db);
+    refuseNewer(version, label);
+    return version === SCHEMA_VERSION;
+  } catch (error) {
+    if (error instanceof DsacError) throw error;
+    return false;
+  }
+}
+
+/** MySQL commits each DDL statement by itself, so only a lock held by the connection keeps two programs from mixing theirs. */
+async function underLock(db: Kysely<Tables>, work: (db: Kysely<Tables>) => Promise<void>): Promise<void> {
+  await db.connection().execute(async (connection) => {
+    const name = sql`concat('dsac:', sha1(database()))`;
+    const taken = await sql<{ got: number | null }>`select get_lock(${name}, ${LOCK_SECONDS}) as got`.execute(
+      connection,
+    );
+    if (taken.rows[0]?.got !== 1) {
+      throw new DsacError(
+        'unavailable',
+        `another process has been migrating the store for ${LOCK_SECONDS} s`,
+      );
+    }
+    try {
+      await work(connection);
+    } finally {
+      await sql`select release_lock(${name})`.execute(connection);
+    }
+  });
+}
+
+/** Applies the migrations that are missing. Throws a `config` error when the schema is newer than this program. */
+export async function migrate(db: Kysely<Tables>, dialect: DialectName, label: string): Promise<void> {
+  if (await isUpToDate(db, label)) return;
+  if (dialect === 'mysql') await underLock(db, (connection) => apply(connection, dialect, label));
+  else await retried(label, () => db.transaction().execute((transaction) => apply(transaction, dialect, label)));
+}

@@ -1,0 +1,326 @@
+/**
+ * One row per real change of a package, from what its manager recorded and what the inventory observed. Pure.
+ *
+ * A manager's log says when, from what to what, and who. Some changes are in two logs (apt's history and dpkg's log), and nothing stops a
+ * change from being in none (a log cut, a package unpacked by hand): then only the inventory shows that between two looks one version became
+ * another. The rules:
+ *
+ * 1. Records of two logs are one change when package, kind of change and versions agree, and the one's time lies within the other's
+ *    transaction, or within five minutes where its end is not known. One record of a log is matched with at most one of another, so
+ *    that install, remove and install again stay three changes.
+ * 2. An observed change is explained by the records between the two looks when one of them leads to what was seen in the end. It then
+ *    adds itself as a source to those that touch its ends, and is no row of its own.
+ * 3. Of a change's sources the most precise gives the time (dpkg's log, then any other log, then the look), and any that knows who gives that.
+ */
+import type { By, Fields } from '../spool/batch.ts';
+import type { StoredEvent } from './events.ts';
+
+const SECOND = 1000;
+const MINUTE = 60 * SECOND;
+/** How far apart two logs' times of one change may be where the transaction's end is not known. */
+const APART = 5 * MINUTE;
+/** Logs round to seconds and an inventory takes a moment to read: how far outside its window a record still belongs to a look. */
+const SLACK = 2 * MINUTE;
+
+export interface PackageChange {
+  readonly time: string;
+  readonly node: string;
+  readonly host: string;
+  readonly action: string;
+  readonly manager: string;
+  readonly name: string;
+  readonly arch: string | null;
+  readonly from: string | null;
+  readonly to: string | null;
+  readonly by: By | null;
+  /** Names of what told it, most precise first, joined by `+`; `observed` is the inventory. */
+  readonly source: string;
+}
+
+/** A change that is still being put together. Times in milliseconds. */
+interface Draft {
+  start: number;
+  end: number;
+  change: PackageChange;
+  readonly sources: string[];
+}
+
+/** What becomes of a package: changes of one kind can be the same, whatever words two sources have for them. */
+const KINDS: Readonly<Record<string, string>> = {
+  installed: 'came',
+  appeared: 'came',
+  removed: 'went',
+  purged: 'went',
+  vanished: 'went',
+  upgraded: 'moved',
+  downgraded: 'moved',
+  differed: 'moved',
+  reinstalled: 'again',
+};
+
+const kindOf = (action: string): string => KINDS[action] ?? action;
+
+/** The parts of `dpkg/openssl/amd64[/version]`; the architecture is unknown in some logs. */
+function partsOf(item: string): { manager: string; name: string; arch: string | null } {
+  const [manager = '', name = '', arch] = item.split('/');
+  return { manager, name: name === '' ? item : name, arch: arch === undefined || arch === '' ? null : arch };
+}
+
+/** A version that counts: a package of which only configuration is left has none. */
+function versionOf(fields: Fields | undefined): string | null {
+  if (fields === undefined || fields.status === 'config-files') return null;
+  return typeof fields.version === 'string' ? fields.version : null;
+}
+
+function isLook(event: StoredEvent): boolean {
+  return event.agent === 'packages';
+}
+
+function changeOf(event: StoredEvent): PackageChange {
+  const { time, node, host, action, by } = event;
+  const look = isLook(event);
+  const from = look ? versionOf(event.before) : textOf(event.before?.version);
+  const to = look ? versionOf(event.after) : textOf(event.after?.version);
+  const source = look ? 'observed' : (event.source ?? event.agent);
+  return { time, node, host, action, ...partsOf(event.item ?? ''), from, to, by: by ?? null, source };
+}
+
+function textOf(value: unknown): string | null {
+  return typeof value === 'string' ? value : null;
+}
+
+/** dpkg knows packages for all architectures as `all`, apt by the machine's own; a log may name none. */
+function sameArch(a: string | null, b: string | null): boolean {
+  return a === b || a === null || b === null || a === 'all' || b === 'all';
+}
+
+/** Whether two versions are the same as far as both are known. */
+function agree(a: string | null, b: string | null): boolean {
+  return a === b || a === null || b === null;
+}
+
+function sameChange(a: PackageChange, b: PackageChange): boolean {
+  return (
+    kindOf(a.action) === kindOf(b.action) &&
+    sameArch(a.arch, b.arch) &&
+    agree(a.from, b.from) &&
+    agree(a.to, b.to)
+  );
+}
+
+function draftOf(event: StoredEvent): Draft {
+  const start = Date.parse(event.time);
+  const end = Date.parse(textOf(event.data?.end) ?? '');
+  const change = changeOf(event);
+  return { start, end: Number.isFinite(end) && end > start ? end : start, change, sources: [change.source] };
+}
+
+/** Sources by how well they know when: dpkg's log has each package's own second. */
+const precision = (source: string): number => (source === 'dpkg' ? 0 : source === 'observed' ? 2 : 1);
+
+/** Adds to a draft what another record of the same change knows. */
+function merge(draft: Draft, other: Draft): void {
+  const [best, rest] =
+    precision(other.change.source) < precision(draft.change.source)
+      ? [other.change, draft.change]
+      : [draft.change, other.change];
+  draft.change = {
+    ...best,
+    // Of `all` and the machine's own architecture, the package's own word is `all`.
+    arch: best.arch === null || rest.arch === 'all' ? (rest.arch ?? best.arch) : best.arch,
+    from: best.from ?? rest.from,
+    to: best.to ?? rest.to,
+    by: best.by ?? rest.by,
+  };
+  draft.start = Math.min(draft.start, other.start);
+  draft.end = Math.max(draft.end, other.end);
+  draft.sources.push(...other.sources);
+}
+
+/** Time between two drafts' transactions; 0 when they overlap. */
+function distance(a: Draft, b: Draft): number {
+  return Math.max(0, a.start - b.end, b.start - a.end);
+}
+
+/** Rule 1. The nearest record of another log takes it. */
+function joinRecords(records: readonly Draft[]): Draft[] {
+  const joined: Draft[] = [];
+  for (const record of records) {
+    const partner = joined
+      .filter(
+        (draft) => !draft.sources.includes(record.change.source) && sameChange(draft.change, record.change),
+      )
+      .filter((draft) => distance(draft, record) <= APART)
+      .sort((a, b) => distance(a, record) - distance(b, record))[0];
+    if (partner) merge(partner, record);
+    else joined.push(record);
+  }
+  return joined;
+}
+
+/** How long after removing a package dpkg removes its configuration in one purge. */
+const ONE_PURGE = MINUTE;
+
+/**
+ * dpkg's log writes one purge as two steps, and an inventory may see it as two: they become one. Unless another log tells of a removal of its
+ * own, as apt's does for a removal that was followed by a purge.
+ */
+function foldPurges(drafts: readonly Draft[], others: readonly Draft[]): Draft[] {
+  const folded: Draft[] = [];
+  for (const draft of drafts) {
+    const last = folded.at(-1);
+    const isOne =
+      last?.change.action === 'removed' &&
+      draft.change.action === 'purged' &&
+      last.change.source === draft.change.source &&
+      draft.start - last.end <= ONE_PURGE &&
+      !others.some(
+        ({ change, ...other }) =>
+          change.action === 'removed' && distance({ change, ...other }, last) <= APART,
+      );
+    if (!isOne) folded.push(draft);
+    else {
+      const change = { ...draft.change, from: last.change.from ?? draft.change.from };
+      folded[folded.length - 1] = { ...draft, start: last.start, change };
+    }
+  }
+  return folded;
+}
+
+/** Kinds of observed change that a record can explain although it has another word for it. */
+const EXPLAINED = new Set(['came', 'went', 'moved', 'again']);
+
+/** Rule 2: whether the records explain what was seen. */
+function explain(look: StoredEvent, seen: Draft, records: readonly Draft[]): boolean {
+  const first = look.since === null ? seen.start : Date.parse(look.since);
+  const within = records.filter(
+    (draft) =>
+      draft.change.action !== 'failed' &&
+      sameArch(draft.change.arch, seen.change.arch) &&
+      draft.end >= first - SLACK &&
+      draft.start <= seen.start + SLACK,
+  );
+  const leads = within.filter((draft) => leadsTo(draft.change, seen.change));
+  if (leads.length === 0) return false;
+  const begins = within.filter(({ change }) => change.from !== null && change.from === seen.change.from);
+  // Of several steps nobody but the records knows what lay between.
+  const ends = within.length > 1 ? { from: null, to: null } : {};
+  for (const draft of new Set([...leads, ...begins])) {
+    if (draft.sources.includes('observed')) continue;
+    merge(draft, { ...seen, change: { ...seen.change, ...ends }, start: draft.start, end: draft.end });
+  }
+  return true;
+}
+
+/** Whether what a record left behind is what was seen. */
+function leadsTo(record: PackageChange, seen: PackageChange): boolean {
+  if (!EXPLAINED.has(kindOf(seen.action))) return record.action === seen.action && agree(record.to, seen.to);
+  if (kindOf(seen.action) === 'went')
+    return kindOf(record.action) === 'went' && agree(record.from, seen.from);
+  if (seen.to === null) return kindOf(record.action) === kindOf(seen.action);
+  return kindOf(record.action) !== 'went' && record.to === seen.to;
+}
+
+const isDpkg = ({ change }: Draft): boolean => change.source === 'dpkg';
+
+/** The real changes among all events of one package on one node, in order of time. */
+export function changesOfPackage(events: readonly StoredEvent[]): PackageChange[] {
+  const byTime = [...events].sort((a, b) => (a.time < b.time ? -1 : a.time > b.time ? 1 : 0));
+  const recorded = byTime.filter((event) => !isLook(event)).map(draftOf);
+  const [dpkg, others] = [recorded.filter(isDpkg), recorded.filter((draft) => !isDpkg(draft))];
+  const records = joinRecords([...others, ...foldPurges(dpkg, others)].sort((a, b) => a.start - b.start));
+  const alone = byTime.filter(isLook).flatMap((look) => {
+    const seen = draftOf(look);
+    return explain(look, seen, records) ? [] : [seen];
+  });
+  return [...records, ...alone].map(finished).sort(byTimeThenNode);
+}
+
+function finished({ change, sources }: Draft): PackageChange {
+  const source = [...new Set(sources)]
+    .sort((a, b) => precision(a) - precision(b) || (a < b ? -1 : 1))
+    .join('+');
+  return { ...change, source };
+}
+
+function byTimeThenNode(a: PackageChange, b: PackageChange): number {
+  if (a.time !== b.time) return a.time < b.time ? -1 : 1;
+  return a.node === b.node ? 0 : a.node < b.node ? -1 : 1;
+}
+
+/** Events of one package on one node that may be about the same change, and until when another one may join. */
+interface Cluster {
+  readonly start: number;
+  end: number;
+  readonly events: StoredEvent[];
+}
+
+/** The span of time in which the change that an event tells can have partners. */
+function spanOf(event: StoredEvent): { start: number; end: number } {
+  const time = Date.parse(event.time);
+  if (isLook(event))
+    return { start: (event.since === null ? time : Date.parse(event.since)) - SLACK, end: time + SLACK };
+  const end = Date.parse(textOf(event.data?.end) ?? '');
+  return { start: time, end: Math.max(time, Number.isFinite(end) ? end : time) + APART };
+}
+
+const packageKey = ({ node, item }: StoredEvent): string => {
+  const { manager, name } = partsOf(item ?? '');
+  return `${node} ${manager} ${name}`;
+};
+
+/** Puts a stream of events into clusters and lets go of the changes as soon as no later event can bear on them, or come before them. */
+class Sweep {
+  // In the order in which they begin, give or take SLACK, because events come so.
+  readonly #open = new Map<string, Cluster>();
+  #ready: PackageChange[] = [];
+  #swept = Number.NEGATIVE_INFINITY;
+  #released = Number.NEGATIVE_INFINITY;
+
+  add(event: StoredEvent): void {
+    const { start, end } = spanOf(event);
+    const key = packageKey(event);
+    const cluster = this.#open.get(key);
+    if (cluster && cluster.end >= start) {
+      cluster.events.push(event);
+      cluster.end = Math.max(cluster.end, end);
+      return;
+    }
+    if (cluster) this.#settle(key, cluster);
+    this.#open.set(key, { start, end, events: [event] });
+  }
+
+  #settle(key: string, cluster: Cluster): void {
+    this.#open.delete(key);
+    this.#ready.push(...changesOfPackage(cluster.events));
+  }
+
+  /** The changes that are final when no event can begin before `moment`; at most once a minute of the events' own time. */
+  passed(moment: number): PackageChange[] {
+    if (moment < this.#swept + MINUTE) return [];
+    this.#swept = moment;
+    for (const [key, cluster] of this.#open) if (cluster.end < moment) this.#settle(key, cluster);
+    const limit = Math.min(moment, (this.#open.values().next().value?.start ?? moment) - SLACK);
+    if (limit < this.#released + MINUTE) return [];
+    this.#released = limit;
+    const { now = [], later = [] } = Object.groupBy(this.#ready, ({ time }) =>
+      Date.parse(time) < limit ? 'now' : 'later',
+    );
+    this.#ready = later;
+    return now.sort(byTimeThenNode);
+  }
+}
+
+/**
+ * The real changes among a stream of events that is ordered by the earliest moment each can have happened (`since` where there is one, else
+ * `time`); ordered by time, then node. Holds no more than what may still find a partner or stand before something that may.
+ */
+export async function* packageChanges(events: AsyncIterable<StoredEvent>): AsyncGenerator<PackageChange> {
+  const sweep = new Sweep();
+  for await (const event of events) {
+    if (event.item === null) continue;
+    yield* sweep.passed(spanOf(event).start - SLACK);
+    sweep.add(event);
+  }
+  yield* sweep.passed(Number.POSITIVE_INFINITY);
+}

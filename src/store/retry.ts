@@ -1,0 +1,47 @@
+/** Tries again what failed only because of the moment: another transaction in the way, or a connection that went. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { DsacError, errorCode, reasonOf } from '../errors.ts';
+
+const ATTEMPTS = 5;
+const BASE_MS = 50;
+/** SQLITE_BUSY, https://www.sqlite.org/rescode.html#busy */
+const SQLITE_BUSY = 5;
+
+const IN_THE_WAY = new Set(['ER_LOCK_DEADLOCK', 'ER_LOCK_WAIT_TIMEOUT', 'ER_CHECKREAD']);
+const CONNECTION_GONE = new Set([
+  'PROTOCOL_CONNECTION_LOST',
+  'ECONNRESET',
+  'ECONNREFUSED',
+  'EPIPE',
+  'ETIMEDOUT',
+  'ENOENT',
+  'EHOSTUNREACH',
+  'ER_SERVER_SHUTDOWN',
+  'ER_CON_COUNT_ERROR',
+  'ER_CONNECTION_KILLED',
+  'POOL_CLOSED',
+]);
+
+/** Whether the database, and not what it was asked, is the trouble. */
+export function isPassing(error: unknown): boolean {
+  const code = errorCode(error) ?? '';
+  if (IN_THE_WAY.has(code) || CONNECTION_GONE.has(code)) return true;
+  return error instanceof Error && 'errcode' in error && (Number(error.errcode) & 0xff) === SQLITE_BUSY;
+}
+
+/** Runs `work`, again after passing trouble, each time after a longer random wait; what lasts becomes an `unavailable` error. */
+export async function retried<T>(label: string, work: () => Promise<T>): Promise<T> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await work();
+    } catch (error) {
+      if (!isPassing(error)) throw error;
+      if (attempt === ATTEMPTS) {
+        throw new DsacError('unavailable', `the store ${label} is busy or out of reach: ${reasonOf(error)}`, {
+          cause: error,
+        });
+      }
+      await sleep(Math.random() * BASE_MS * 2 ** attempt);
+    }
+  }
+}

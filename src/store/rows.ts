@@ -1,0 +1,87 @@
+/** Writes many rows with few statements, the same on both databases. */
+import { CompiledQuery, type Insertable, type Kysely } from 'kysely';
+import type { DialectName } from './ddl.ts';
+import type { Tables } from './tables.ts';
+
+/** SQLite takes at most 32,766 parameters in a statement, and each costs it time to prepare. */
+const MAX_ROWS = 500;
+/** Well below MySQL's smallest usual max_allowed_packet (4 MiB), escapes included; a single longer row goes alone. */
+const MAX_CHARACTERS = 1024 * 1024;
+/** Most keys in one IN list or OR chain; SQLite allows expressions 1,000 deep. */
+const MAX_KEYS = 200;
+
+type Row = Readonly<Record<string, unknown>>;
+
+function size(row: Row): number {
+  let total = 0;
+  for (const value of Object.values(row)) total += typeof value === 'string' ? value.length : 8;
+  return total;
+}
+
+function* chunks(rows: readonly Row[]): Generator<Row[]> {
+  let chunk: Row[] = [];
+  let characters = 0;
+  for (const row of rows) {
+    const add = size(row);
+    if (chunk.length > 0 && (chunk.length === MAX_ROWS || characters + add > MAX_CHARACTERS)) {
+      yield chunk;
+      chunk = [];
+      characters = 0;
+    }
+    chunk.push(row);
+    characters += add;
+  }
+  if (chunk.length > 0) yield chunk;
+}
+
+/** Pieces of a list of keys, short enough for one IN list. */
+export function* inPieces<T>(keys: readonly T[]): Generator<T[]> {
+  for (let at = 0; at < keys.length; at += MAX_KEYS) yield keys.slice(at, at + MAX_KEYS);
+}
+
+async function insert(
+  db: Kysely<Tables>,
+  table: string,
+  rows: readonly Row[],
+  onClash: string,
+): Promise<void> {
+  for (const chunk of chunks(rows)) {
+    const columns = Object.keys(chunk[0]!);
+    const marks = `(${columns.map(() => '?').join(', ')})`;
+    const names = columns.map((column) => `\`${column}\``).join(', ');
+    const text = `insert into \`${table}\` (${names}) values ${chunk.map(() => marks).join(', ')}${onClash}`;
+    const values = chunk.flatMap((row) => columns.map((column) => row[column] ?? null));
+    await db.executeQuery(CompiledQuery.raw(text, values));
+  }
+}
+
+/** Inserts rows that all have the same columns. */
+export async function insertRows<T extends keyof Tables>(
+  db: Kysely<Tables>,
+  table: T,
+  rows: readonly Insertable<Tables[T]>[],
+): Promise<void> {
+  await insert(db, table, rows as readonly Row[], '');
+}
+
+/** Inserts rows; where one with the same `keys` is there, sets its `update` columns (none: leaves it as it is). */
+export async function upsertRows<T extends keyof Tables>(
+  db: Kysely<Tables>,
+  dialect: DialectName,
+  table: T,
+  rows: readonly Insertable<Tables[T]>[],
+  clash: {
+    readonly keys: readonly (keyof Tables[T] & string)[];
+    readonly update: readonly (keyof Tables[T] & string)[];
+  },
+): Promise<void> {
+  const columns = clash.update.length > 0 ? clash.update : clash.keys.slice(0, 1);
+  const set = (value: (column: string) => string): string =>
+    columns.map((column) => `\`${column}\` = ${value(column)}`).join(', ');
+  const keys = clash.keys.map((key) => `\`${key}\``).join(', ');
+  const onClash =
+    dialect === 'sqlite'
+      ? ` on conflict (${keys}) do update set ${set((column) => `excluded.\`${column}\``)}`
+      : ` on duplicate key update ${set((column) => `values(\`${column}\`)`)}`;
+  await insert(db, table, rows as readonly Row[], onClash);
+}

@@ -1,0 +1,49 @@
+/** Kysely over node:sqlite. */
+import { mkdirSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
+import { Kysely, SqliteDialect, type SqliteStatement } from 'kysely';
+import { DsacError, reasonOf } from '../errors.ts';
+import type { Tables } from './tables.ts';
+import type { SqliteTarget } from './url.ts';
+
+/** How long a statement waits for another process' transaction. */
+const BUSY_MS = 5000;
+
+function adapted(statement: StatementSync): SqliteStatement {
+  const values = (parameters: readonly unknown[]): SQLInputValue[] => [...parameters] as SQLInputValue[];
+  return {
+    reader: statement.columns().length > 0,
+    all: (parameters) => statement.all(...values(parameters)),
+    run: (parameters) => statement.run(...values(parameters)),
+    iterate: (parameters) => statement.iterate(...values(parameters)),
+  };
+}
+
+function openFile(target: SqliteTarget): DatabaseSync {
+  try {
+    if (target.path !== ':memory:') mkdirSync(dirname(target.path), { recursive: true, mode: 0o750 });
+    const database = new DatabaseSync(target.path, { timeout: BUSY_MS });
+    // FULL: a batch leaves the spool once load() resolves, so the commit must survive a power cut.
+    database.exec('pragma journal_mode = wal; pragma synchronous = full');
+    return database;
+  } catch (error) {
+    throw new DsacError('unavailable', `cannot open the store ${target.label}: ${reasonOf(error)}`, {
+      cause: error,
+    });
+  }
+}
+
+/** Opens, and creates where there is none, the SQLite file of the store. Throws an `unavailable` error. */
+export function openSqlite(target: SqliteTarget): Kysely<Tables> {
+  const database = openFile(target);
+  return new Kysely<Tables>({
+    dialect: new SqliteDialect({
+      database: {
+        close: () => database.close(),
+        // Every transaction of the store writes: taking the write lock at once waits for it, where an upgrade later would fail.
+        prepare: (sql) => adapted(database.prepare(sql === 'begin' ? 'begin immediate' : sql)),
+      },
+    }),
+  });
+}

@@ -1,0 +1,73 @@
+/**
+ * The queryable database of the centre: SQLite or MySQL/MariaDB, one schema (docs/store.md), one set of queries. It owns what it derives from
+ * batches; the batches themselves, byte by byte, are the archive's.
+ */
+import type { Kysely } from 'kysely';
+import type { Batch } from '../spool/batch.ts';
+import type { DialectName } from './ddl.ts';
+import { loadAll } from './load.ts';
+import { type Loadable, loadable } from './loadable.ts';
+import { migrate } from './migrate.ts';
+import { retried } from './retry.ts';
+import type { Tables } from './tables.ts';
+import { DEFAULT_STORE_URL, parseStoreUrl, type StoreTarget } from './url.ts';
+
+export interface StoreOptions {
+  /** Relative SQLite paths hang below it. */
+  readonly home: string;
+  /** The password for MySQL, when the URL has none. */
+  readonly password?: string | undefined;
+}
+
+/** An open store. */
+export class Store {
+  readonly db: Kysely<Tables>;
+  readonly dialect: DialectName;
+  /** Where it is, for messages; never holds a password. */
+  readonly label: string;
+
+  constructor(db: Kysely<Tables>, dialect: DialectName, label: string) {
+    this.db = db;
+    this.dialect = dialect;
+    this.label = label;
+  }
+
+  /**
+   * Loads batches in one transaction: all of them, or none when it throws. A batch that is there already changes nothing; another batch
+   * under the same key becomes a fork. Throws a `data` error that names the batch when an event is malformed, and an `unavailable` one
+   * when the database stays out of reach or locked.
+   */
+  async load(batches: readonly Batch[]): Promise<void> {
+    if (batches.length === 0) return;
+    const loadables: Loadable[] = batches.map(loadable);
+    await retried(this.label, () =>
+      this.db.transaction().execute((transaction) => loadAll(transaction, this.dialect, loadables)),
+    );
+  }
+
+  async close(): Promise<void> {
+    await this.db.destroy();
+  }
+}
+
+async function connect(target: StoreTarget, password: string | undefined): Promise<Kysely<Tables>> {
+  if (target.dialect === 'sqlite') return (await import('./sqlite.ts')).openSqlite(target);
+  const { openMysql } = await import('./mysql.ts');
+  return openMysql({ ...target, password: target.password ?? password });
+}
+
+/**
+ * Opens the store at `url` (default `sqlite:var/lib/dsac/store.db`), creating and migrating its schema. Throws a `config` error for a wrong URL or
+ * a schema newer than this program, an `unavailable` one when the database cannot be reached.
+ */
+export async function openStore(url: string | undefined, options: StoreOptions): Promise<Store> {
+  const target = parseStoreUrl(url ?? DEFAULT_STORE_URL, options.home);
+  const db = await connect(target, options.password);
+  try {
+    await migrate(db, target.dialect, target.label);
+  } catch (error) {
+    await db.destroy();
+    throw error;
+  }
+  return new Store(db, target.dialect, target.label);
+}

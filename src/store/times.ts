@@ -1,0 +1,24 @@
+/**
+ * How the store writes a time: `2026-11-23 02:00:00.123`, UTC. It is what MySQL's DATETIME(3) reads and prints and what SQLite's date
+ * functions take, so one SQL text works on both, the order of the text is the order of time, and Grafana sees a time column.
+ */
+
+/** `2026-11-23T02:00:00.123Z`, as batches carry it, as the store writes it. */
+export function toStored(time: string): string {
+  return `${time.slice(0, 10)} ${time.slice(11, 23)}`;
+}
+
+/** A time from the store as batches carry it. */
+export function fromStored(time: string): string {
+  return `${time.slice(0, 10)}T${time.slice(11, 23)}Z`;
+}
+
+/** A moment as the store writes it. */
+export function storedDate(date: Date): string {
+  return toStored(date.toISOString());
+}
+
+/** A stored time as milliseconds since 1970. */
+export function storedMs(time: string): number {
+  return Date.parse(fromStored(time));
+}
