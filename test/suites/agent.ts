@@ -7,7 +7,7 @@ import { z } from 'zod';
 import { parseDuration } from '../../src/config/time.ts';
 import type { AnyAgent } from '../../src/plugin/agent.ts';
 import { hasPlugin } from '../../src/plugin/registry.ts';
-import { nameSchema } from '../../src/spool/batch.ts';
+import { nameSchema } from '../../src/config/name.ts';
 import { Bench } from '../helpers/bench.ts';
 import { temporary } from '../helpers/tree.ts';
 

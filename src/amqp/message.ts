@@ -1,0 +1,87 @@
+/** A batch as an AMQP message, and back (docs/format.md §5). */
+import { promisify } from 'node:util';
+import { zstdCompress } from 'node:zlib';
+import type { Message, Options } from 'amqplib';
+import { reasonOf } from '../errors.ts';
+import type { Batch, Header } from '../spool/batch.ts';
+import { decode, unfold } from '../spool/decode.ts';
+
+export const MESSAGE_TYPE = 'dsac.batch.v1';
+/** Bodies up to this size are not worth compressing, in bytes. */
+const COMPRESS_ABOVE = 4096;
+
+const compress = promisify(zstdCompress);
+
+/** A message ready to be published. */
+export interface Outgoing {
+  readonly routingKey: string;
+  readonly body: Buffer;
+  readonly properties: Options.Publish & { readonly messageId: string };
+}
+
+/** What a message turned out to hold: batches, and bytes that are none with the reason. */
+export interface Unpacked {
+  readonly batches: readonly Batch[];
+  readonly damages: readonly {
+    readonly bytes: Buffer;
+    readonly compressed: boolean;
+    readonly reason: string;
+  }[];
+}
+
+/** `dsac.<agent>.<node>`: what consumers bind to. */
+export function routingKey(header: Pick<Header, 'agent' | 'node'>): string {
+  return `dsac.${header.agent}.${header.node}`;
+}
+
+/** Packs a batch: its bytes unchanged, or inside zstd where that is smaller. */
+export async function pack({ header, bytes }: Batch): Promise<Outgoing> {
+  const folded = bytes.length > COMPRESS_ABOVE ? await compress(bytes) : bytes;
+  const smaller = folded.length < bytes.length;
+  return {
+    routingKey: routingKey(header),
+    body: smaller ? folded : bytes,
+    properties: {
+      messageId: header.id,
+      type: MESSAGE_TYPE,
+      contentType: 'application/jsonl',
+      ...(smaller ? { contentEncoding: 'zstd' } : {}),
+      persistent: true,
+      mandatory: true,
+      timestamp: Math.floor(Date.parse(header.time) / 1000),
+      appId: 'dsac',
+    },
+  };
+}
+
+/** Unpacks what may be anything at all: never throws for what a message holds. */
+export async function unpack({
+  content,
+  properties,
+}: Pick<Message, 'content' | 'properties'>): Promise<Unpacked> {
+  const { type, contentEncoding } = properties;
+  const compressed = contentEncoding === 'zstd';
+  const refuse = (reason: string): Unpacked => ({
+    batches: [],
+    damages: [{ bytes: content, compressed, reason }],
+  });
+  if (type !== MESSAGE_TYPE) return refuse(`type: expected ${MESSAGE_TYPE}, the message has ${shown(type)}`);
+  if (contentEncoding !== undefined && !compressed)
+    return refuse(`content-encoding: expected none or zstd, the message has ${shown(contentEncoding)}`);
+  let bytes = content;
+  try {
+    if (compressed) bytes = await unfold(content);
+  } catch (error) {
+    return refuse(`not readable zstd: ${reasonOf(error)}`);
+  }
+  const decoded = [...decode(bytes)];
+  return {
+    batches: decoded.flatMap(({ batch }) => batch ?? []),
+    damages: decoded.flatMap(({ damage }) => (damage ? { ...damage, compressed: false } : [])),
+  };
+}
+
+/** A property that anyone may have set, short and quoted. */
+function shown(property: unknown): string {
+  return property === undefined ? 'none' : JSON.stringify(String(property).slice(0, 60));
+}

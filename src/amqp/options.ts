@@ -1,0 +1,83 @@
+/** How to reach a broker, as the configuration says it. A password never appears in a message or a log. */
+import type { ConnectionOptions } from 'node:tls';
+import type { Options } from 'amqplib';
+import { z } from 'zod';
+import { readNamed, readPassword } from '../config/named-file.ts';
+import { durationSchema } from '../config/schema.ts';
+
+const URL_FORM = 'expected amqp://[user@]host[:port][/vhost], or amqps:// for TLS';
+/** A dead peer is noticed after two of these, in seconds. */
+const HEARTBEAT = 30;
+
+/** Whether every part of the URL can be understood; says nothing of its text, which may hold a password. */
+function isBrokerUrl(text: string): boolean {
+  try {
+    const { protocol, hostname, username, password, pathname } = new URL(text);
+    for (const part of [username, password, pathname]) decodeURIComponent(part);
+    return (protocol === 'amqp:' || protocol === 'amqps:') && hostname !== '';
+  } catch {
+    return false;
+  }
+}
+
+const file = z.string().min(1);
+
+/** The keys that every part of the configuration that names a broker has. */
+export const brokerKeys = {
+  url: z
+    .string()
+    .refine(isBrokerUrl, URL_FORM)
+    .describe('amqp://[user@]host[:port][/vhost], or amqps:// for TLS'),
+  username: z.string().min(1).optional().describe('account; default: the URL’s, else guest'),
+  password_file: file
+    .optional()
+    .describe('file that holds the password, alone on its first line; default: the URL’s, else guest'),
+  tls: z
+    .strictObject({
+      ca: file.optional().describe('PEM file of the authority that signed the broker’s certificate'),
+      cert: file.optional().describe('PEM file of this side’s certificate, where the broker asks for one'),
+      key: file.optional().describe('PEM file of that certificate’s key'),
+      servername: z
+        .string()
+        .min(1)
+        .optional()
+        .describe('name in the broker’s certificate; default: the host'),
+    })
+    .optional()
+    .describe('for amqps'),
+  connect_timeout: durationSchema.prefault('10s').describe('how long to wait for a connection'),
+};
+
+const brokerSchema = z.object(brokerKeys);
+export type BrokerOptions = z.infer<typeof brokerSchema>;
+
+/** The broker's address for messages: everything of the URL but user and password. */
+export function brokerName(url: string): string {
+  const { protocol, hostname, port, pathname } = new URL(url);
+  return `${protocol}//${hostname}:${port || (protocol === 'amqps:' ? '5671' : '5672')}${pathname === '/' ? '' : pathname}`;
+}
+
+/** Where and as whom to connect, in amqplib's words. Reads the password file (a relative path is below `home`). */
+export async function endpointOf(options: BrokerOptions, home: string): Promise<Options.Connect> {
+  const url = new URL(options.url);
+  const username = options.username ?? (decodeURIComponent(url.username) || 'guest');
+  const password =
+    (await readPassword(home, options.password_file)) ?? (decodeURIComponent(url.password) || 'guest');
+  const vhost = url.pathname.length > 1 ? url.pathname.slice(1) : '%2F';
+  const protocol = url.protocol.slice(0, -1);
+  const hostname = url.hostname.replace(/^\[|\]$/g, '');
+  const port = Number(url.port) || (protocol === 'amqps' ? 5671 : 5672);
+  // amqplib unescapes vhost itself.
+  return { protocol, hostname, port, username, password, vhost, heartbeat: HEARTBEAT };
+}
+
+/** The TLS files, read. */
+export async function tlsOf(options: BrokerOptions, home: string): Promise<ConnectionOptions> {
+  const { ca, cert, key, servername } = options.tls ?? {};
+  return {
+    ...(ca === undefined ? {} : { ca: await readNamed(home, ca, 'tls.ca') }),
+    ...(cert === undefined ? {} : { cert: await readNamed(home, cert, 'tls.cert') }),
+    ...(key === undefined ? {} : { key: await readNamed(home, key, 'tls.key') }),
+    ...(servername === undefined ? {} : { servername }),
+  };
+}

@@ -1,0 +1,114 @@
+/**
+ * Publishes with proof: a message counts as delivered when the broker has confirmed it and has not returned it. An unroutable message is
+ * confirmed too, so its `return`, which always comes first, is remembered by message id.
+ */
+import { once } from 'node:events';
+import type { ConfirmChannel } from 'amqplib';
+import { DestinationDown } from '../plugin/handler.ts';
+import type { Broker, Opened } from './broker.ts';
+import type { Outgoing } from './message.ts';
+import { orAbort } from './wait.ts';
+
+/** What the broker did with a message. */
+export type Outcome =
+  | { readonly status: 'confirmed' }
+  | { readonly status: 'returned' | 'refused'; readonly reason: string };
+
+/** What amqplib says when the broker answers a publish with basic.nack. */
+const NACKED = 'message nacked';
+const CONFIRMED: Outcome = { status: 'confirmed' };
+
+export class Publisher {
+  readonly #broker: Broker;
+  readonly #exchange: string;
+  readonly #silenceMs: number;
+  readonly #returned = new Map<string, string>();
+  #opened: Opened<ConfirmChannel> | undefined;
+
+  /** `silenceMs`: how long the broker may confirm nothing while messages wait for it. */
+  constructor(broker: Broker, exchange: string, silenceMs: number) {
+    this.#broker = broker;
+    this.#exchange = exchange;
+    this.#silenceMs = silenceMs;
+  }
+
+  /**
+   * Publishes all messages as one window and tells what became of each, in order. Throws `DestinationDown` when the connection is lost,
+   * blocked or silent, `ChannelClosed` when the broker closes the channel; what it had confirmed until then may be sent again.
+   */
+  async publish(messages: AsyncIterable<Outgoing>): Promise<Outcome[]> {
+    const silence = new Silence(this.#silenceMs, `${this.#broker.where}: confirmed nothing`);
+    try {
+      const { channel, closed } = await this.#open();
+      const trouble = AbortSignal.any([this.#broker.lost, this.#broker.blocked, closed, silence.signal]);
+      const confirms: Promise<Outcome>[] = [];
+      for await (const message of messages) {
+        trouble.throwIfAborted();
+        const { confirm, room } = this.#send(channel, message, silence);
+        confirms.push(confirm);
+        if (!room) await orAbort(once(channel, 'drain'), trouble);
+      }
+      return await orAbort(Promise.all(confirms), trouble);
+    } finally {
+      silence.end();
+      this.#returned.clear();
+    }
+  }
+
+  /** The channel, a new one when the broker has closed the last. */
+  async #open(): Promise<Opened<ConfirmChannel>> {
+    if (this.#opened && !this.#opened.closed.aborted) return this.#opened;
+    this.#broker.lost.throwIfAborted();
+    const opened = await this.#broker.confirmChannel();
+    opened.channel.on('return', ({ fields, properties }) => {
+      const { replyCode, replyText } = fields as { replyCode?: number; replyText?: string };
+      this.#returned.set(String(properties.messageId), `${replyCode} ${replyText}`);
+    });
+    this.#opened = opened;
+    return opened;
+  }
+
+  #send(
+    channel: ConfirmChannel,
+    { routingKey, body, properties }: Outgoing,
+    silence: Silence,
+  ): { confirm: Promise<Outcome>; room: boolean } {
+    const { promise: confirm, resolve } = Promise.withResolvers<Outcome>();
+    const room = channel.publish(this.#exchange, routingKey, body, properties, (error: unknown) => {
+      silence.broken();
+      const returned = this.#returned.get(properties.messageId);
+      if (error instanceof Error) {
+        // Else the channel is closed: its signal says why, and whoever waits here hears of it.
+        if (error.message === NACKED)
+          resolve({ status: 'refused', reason: 'the broker refused it (nack): is the queue full?' });
+      } else if (returned !== undefined) resolve({ status: 'returned', reason: returned });
+      else resolve(CONFIRMED);
+    });
+    return { confirm, room };
+  }
+}
+
+/** A deadline that every sign of life puts off. */
+class Silence {
+  readonly #controller = new AbortController();
+  readonly #timer: NodeJS.Timeout;
+
+  constructor(ms: number, what: string) {
+    this.#timer = setTimeout(
+      () => this.#controller.abort(new DestinationDown(`${what} for ${ms / 1000} s`)),
+      ms,
+    );
+  }
+
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  broken(): void {
+    this.#timer.refresh();
+  }
+
+  end(): void {
+    clearTimeout(this.#timer);
+  }
+}
