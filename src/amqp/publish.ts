@@ -4,10 +4,10 @@
  */
 import { once } from 'node:events';
 import type { ConfirmChannel } from 'amqplib';
+import { orAbort } from '../abort.ts';
 import { DestinationDown } from '../plugin/handler.ts';
 import type { Broker, Opened } from './broker.ts';
 import type { Outgoing } from './message.ts';
-import { orAbort } from './wait.ts';
 
 /** What the broker did with a message. */
 export type Outcome =

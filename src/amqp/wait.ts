@@ -1,21 +1,6 @@
 /** Waits that always end: every wait for a broker has a deadline or a signal. */
 import { DestinationDown } from '../plugin/handler.ts';
 
-/** What `work` gives, or the signal's reason when it aborts first. */
-export async function orAbort<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  signal.throwIfAborted();
-  let stop = (): void => {};
-  const aborted = new Promise<never>((_, reject) => {
-    stop = () => reject(signal.reason);
-    signal.addEventListener('abort', stop, { once: true });
-  });
-  try {
-    return await Promise.race([work, aborted]);
-  } finally {
-    signal.removeEventListener('abort', stop);
-  }
-}
-
 /** What `work` gives within `ms` milliseconds; else throws `DestinationDown` that says `what`. */
 export async function within<T>(work: Promise<T>, ms: number, what: string): Promise<T> {
   let timer: NodeJS.Timeout | undefined;

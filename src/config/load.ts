@@ -1,6 +1,6 @@
 /** Reads the configuration and says of every mistake: file, line, key, what is allowed and which name is nearest. */
 import { readFile } from 'node:fs/promises';
-import { isAbsolute, join, resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { z } from 'zod';
 import { DsacError, isMissing, reasonOf } from '../errors.ts';
 import { didYouMean } from './nearest.ts';
@@ -106,9 +106,4 @@ export function configFile(
   return named
     ? { file: resolve(named), required: true }
     : { file: join(paths.etc, 'dsac.yaml'), required: false };
-}
-
-/** A path from the configuration: as it is when absolute, else below home. */
-export function belowHome(paths: Paths, path: string): string {
-  return isAbsolute(path) ? path : join(paths.home, path);
 }

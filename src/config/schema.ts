@@ -65,6 +65,4 @@ export const configSchema = z.strictObject({
     .describe('the database that reports read'),
 });
 
-export type AgentEntry = z.infer<typeof agentEntry>;
-export type HandlerEntry = z.infer<typeof handlerEntry>;
 export type ConfigData = z.infer<typeof configSchema>;

@@ -3,6 +3,7 @@
  * commit. Every run ends with one receipt batch.
  */
 import { join } from 'node:path';
+import { orAbort } from '../abort.ts';
 import type { Paths } from '../config/paths.ts';
 import { DsacError, reasonOf } from '../errors.ts';
 import { type Lock, takeLock } from '../lock.ts';
@@ -69,21 +70,6 @@ interface Reading {
   readonly sources: readonly SourceOutcome[];
 }
 
-/** Rejects when `signal` aborts first, so that a source that never returns cannot hold the run. */
-async function beforeAbort<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  signal.throwIfAborted();
-  let stop: (() => void) | undefined;
-  const aborted = new Promise<never>((_, reject) => {
-    stop = () => reject(signal.reason);
-    signal.addEventListener('abort', stop, { once: true });
-  });
-  try {
-    return await Promise.race([work, aborted]);
-  } finally {
-    signal.removeEventListener('abort', stop!);
-  }
-}
-
 /** One agent's run: its lock is held, its state recovered. */
 class AgentRun {
   readonly #run: CollectRun;
@@ -123,7 +109,8 @@ class AgentRun {
     const state = this.#state;
     const first = state.seq === 0;
     const before = await this.#store.baseline(state);
-    const { items, sources } = await beforeAbort(
+    // A source that never returns must not hold the run.
+    const { items, sources } = await orAbort(
       readInventory(agent, this.#context, before),
       this.#context.signal,
     );
@@ -154,7 +141,7 @@ class AgentRun {
       try {
         const stretches = readStretches(agent, name, this.#context, this.#state.cursors[name]);
         for (;;) {
-          const { done, value } = await beforeAbort(stretches.next(), this.#context.signal);
+          const { done, value } = await orAbort(stretches.next(), this.#context.signal);
           if (done) break;
           ready.push(value);
           events += value.events.length;

@@ -3,6 +3,7 @@
  * handler that is slow, down or broken delays only itself (P4): each has its own lock, deadline and backoff.
  */
 import { join, matchesGlob } from 'node:path';
+import { orAbort } from '../abort.ts';
 import type { Paths } from '../config/paths.ts';
 import { isMissing, reasonOf } from '../errors.ts';
 import { takeLock } from '../lock.ts';
@@ -322,18 +323,13 @@ function afterGrace(soon: AbortSignal): AbortSignal {
   return controller.signal;
 }
 
-/** Rejects with `DestinationDown` when `signal` aborts first. */
+/** What `work` gives; `DestinationDown` that says `what` when `signal` aborts first. */
 async function beforeAbort<T>(work: Promise<T>, signal: AbortSignal, what: string): Promise<T> {
-  let stop: (() => void) | undefined;
-  const aborted = new Promise<never>((_, reject) => {
-    stop = () => reject(new DestinationDown(what));
-    if (signal.aborted) stop();
-    else signal.addEventListener('abort', stop, { once: true });
-  });
   try {
-    return await Promise.race([work, aborted]);
-  } finally {
-    signal.removeEventListener('abort', stop!);
+    return await orAbort(work, signal);
+  } catch (error) {
+    if (signal.aborted && error === signal.reason) throw new DestinationDown(what);
+    throw error;
   }
 }
 

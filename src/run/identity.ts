@@ -10,9 +10,9 @@ import {
 } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Paths } from '../config/paths.ts';
 import { DsacError, errorCode, isMissing, reasonOf } from '../errors.ts';
 import { realDisk } from '../spool/disk.ts';
-import type { Paths } from '../config/paths.ts';
 
 export interface Identity {
   /** UUID of the node. */

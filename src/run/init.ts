@@ -1,10 +1,10 @@
 /** Makes what an installation needs: directories, identity, a configuration to start from. Never overwrites. */
 import { join } from 'node:path';
-import { createIdentity, identityFiles } from './identity.ts';
 import type { Paths } from '../config/paths.ts';
 import { errorCode } from '../errors.ts';
 import { realDisk } from '../spool/disk.ts';
 import { Spool } from '../spool/spool.ts';
+import { createIdentity, identityFiles } from './identity.ts';
 
 export type Role = 'node' | 'central' | 'all';
 

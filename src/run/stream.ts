@@ -1,13 +1,13 @@
 /** Continues a node's streams: gives each new batch its place in the chain. */
 import { createHmac, randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
-import type { Identity } from './identity.ts';
 import type { System } from '../source/system.ts';
 import type { BatchEvent, Header, Kind } from '../spool/batch.ts';
 import { stateDigest } from '../spool/canonical.ts';
 import { seal, uuidv7 } from '../spool/encode.ts';
 import { batchFile } from '../spool/names.ts';
 import { digestInput } from './diff.ts';
+import type { Identity } from './identity.ts';
 import type { AgentState, Baseline, SpooledBatch } from './state.ts';
 
 /** What every batch of a run says about the machine it comes from. */
