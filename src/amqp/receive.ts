@@ -50,12 +50,16 @@ export class Receiver {
   /** Begins to consume; the broker hands over at most `prefetch` messages that are not acknowledged. */
   static async open(broker: Broker, queue: string, prefetch: number): Promise<Receiver> {
     const opened = await broker.channel();
-    await broker.reply(opened.channel.prefetch(prefetch));
     const consumer = `dsac-${process.pid}-${Date.now()}`;
     const receiver = new Receiver(broker, opened, consumer, prefetch);
     const take = (message: ConsumeMessage | null): void => receiver.#arrived(message, queue);
-    await broker.reply(opened.channel.consume(queue, take, { consumerTag: consumer }));
-    return receiver;
+    try {
+      await broker.reply(opened.channel.prefetch(prefetch));
+      await broker.reply(opened.channel.consume(queue, take, { consumerTag: consumer }));
+      return receiver;
+    } catch (error) {
+      throw opened.closed.aborted ? opened.closed.reason : error;
+    }
   }
 
   #arrived(message: ConsumeMessage | null, queue: string): void {

@@ -88,6 +88,6 @@ export class Catalogue {
   }
 
   close(): void {
-    this.#database.close();
+    if (this.#database.isOpen) this.#database.close();
   }
 }

@@ -3,8 +3,8 @@
  * fsynced; a crash between makes the broker hand it over again, and processors take the same batch twice as once.
  */
 import { z } from 'zod';
-import { type Broker, connectBroker } from '../amqp/broker.ts';
-import { brokerKeys } from '../amqp/options.ts';
+import { type Broker, ChannelClosed, connectBroker } from '../amqp/broker.ts';
+import { brokerKeys, brokerName } from '../amqp/options.ts';
 import { type GroupLimits, Receiver } from '../amqp/receive.ts';
 import { declareTopology, queueLength } from '../amqp/topology.ts';
 import { pause } from '../amqp/wait.ts';
@@ -93,6 +93,12 @@ async function connected<T>(
   } catch (error) {
     if (error instanceof DestinationDown)
       throw new DsacError('unavailable', error.message, { cause: error.cause });
+    if (error instanceof ChannelClosed)
+      throw new DsacError(
+        error.code === 403 ? 'noperm' : 'unavailable',
+        `${brokerName(options.url)}: ${error.message}`,
+        { cause: error },
+      );
     throw error;
   }
 }

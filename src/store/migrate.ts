@@ -107,5 +107,6 @@ async function underLock(db: Kysely<Tables>, work: (db: Kysely<Tables>) => Promi
 export async function migrate(db: Kysely<Tables>, dialect: DialectName, label: string): Promise<void> {
   if (await isUpToDate(db, label)) return;
   if (dialect === 'mysql') await underLock(db, (connection) => apply(connection, dialect, label));
-  else await retried(label, () => db.transaction().execute((transaction) => apply(transaction, dialect, label)));
+  else
+    await retried(label, () => db.transaction().execute((transaction) => apply(transaction, dialect, label)));
 }

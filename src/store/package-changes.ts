@@ -99,13 +99,13 @@ function agree(a: string | null, b: string | null): boolean {
   return a === b || a === null || b === null;
 }
 
+/** One log may call failed what the other only says was tried: apt lists what a run was to do. */
+function sameKind(a: PackageChange, b: PackageChange): boolean {
+  return kindOf(a.action) === kindOf(b.action) || a.action === 'failed' || b.action === 'failed';
+}
+
 function sameChange(a: PackageChange, b: PackageChange): boolean {
-  return (
-    kindOf(a.action) === kindOf(b.action) &&
-    sameArch(a.arch, b.arch) &&
-    agree(a.from, b.from) &&
-    agree(a.to, b.to)
-  );
+  return sameKind(a, b) && sameArch(a.arch, b.arch) && agree(a.from, b.from) && agree(a.to, b.to);
 }
 
 function draftOf(event: StoredEvent): Draft {
@@ -142,20 +142,31 @@ function distance(a: Draft, b: Draft): number {
   return Math.max(0, a.start - b.end, b.start - a.end);
 }
 
-/** Rule 1. The nearest record of another log takes it. */
+/** How badly two records of one change fit, as a time: worse when what was done comes before the transaction that is to have done it. */
+function misfit(a: Draft, b: Draft): number {
+  const [precise, other] = precision(a.change.source) < precision(b.change.source) ? [a, b] : [b, a];
+  const unlike = kindOf(a.change.action) === kindOf(b.change.action) ? 0 : APART;
+  return distance(a, b) + (precise.start < other.start ? APART : 0) + unlike;
+}
+
+/** Rule 1. The best fitting pairs are joined first. */
 function joinRecords(records: readonly Draft[]): Draft[] {
-  const joined: Draft[] = [];
-  for (const record of records) {
-    const partner = joined
+  const pairs = records.flatMap((a, index) =>
+    records
+      .slice(index + 1)
       .filter(
-        (draft) => !draft.sources.includes(record.change.source) && sameChange(draft.change, record.change),
+        (b) =>
+          a.change.source !== b.change.source && sameChange(a.change, b.change) && distance(a, b) <= APART,
       )
-      .filter((draft) => distance(draft, record) <= APART)
-      .sort((a, b) => distance(a, record) - distance(b, record))[0];
-    if (partner) merge(partner, record);
-    else joined.push(record);
+      .map((b) => ({ a, b, misfit: misfit(a, b) })),
+  );
+  const taken = new Set<Draft>();
+  for (const { a, b } of pairs.sort((x, y) => x.misfit - y.misfit)) {
+    if (taken.has(a) || taken.has(b) || a.sources.some((source) => b.sources.includes(source))) continue;
+    merge(a, b);
+    taken.add(b);
   }
-  return joined;
+  return records.filter((record) => !taken.has(record));
 }
 
 /** How long after removing a package dpkg removes its configuration in one purge. */
@@ -207,7 +218,13 @@ function explain(look: StoredEvent, seen: Draft, records: readonly Draft[]): boo
   const ends = within.length > 1 ? { from: null, to: null } : {};
   for (const draft of new Set([...leads, ...begins])) {
     if (draft.sources.includes('observed')) continue;
+    // zypp's log calls an upgrade an installation and has no version before it.
+    const action =
+      draft.change.action === 'installed' && draft.change.from === null
+        ? seen.change.action
+        : draft.change.action;
     merge(draft, { ...seen, change: { ...seen.change, ...ends }, start: draft.start, end: draft.end });
+    if (within.length === 1) draft.change = { ...draft.change, action };
   }
   return true;
 }

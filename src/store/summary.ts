@@ -33,9 +33,11 @@ export function differenceText(before: Fields | undefined, after: Fields | undef
   return fieldsText(before ?? after ?? {});
 }
 
-/** `user alice, tty pts/0`. */
+/** `user alice, tty pts/0`; what is empty is left out. */
 export function fieldsText(fields: Fields): string {
-  const parts = Object.entries(fields).filter(([, value]) => value !== null && value !== '');
+  const parts = Object.entries(fields).filter(
+    ([, value]) => value !== null && value !== '' && !(Array.isArray(value) && value.length === 0),
+  );
   return cut(parts.map(([name, value]) => `${name} ${valueText(value)}`).join(', '));
 }
 

@@ -11,6 +11,7 @@ const PAGE = 1000;
 /** Columns are not made narrower than this. */
 const NARROWEST = 8;
 const GUTTER = 2;
+const DAY = 86_400_000;
 
 const TIME = /^(\d{4}-\d{2}-\d{2})T(\d{2}:\d{2}:\d{2})\.\d{3}Z$/;
 
@@ -72,8 +73,9 @@ function nothing({ report, scope, completeness }: Answer): string {
   if (completeness.counts.nodes === 0 && scope.nodes === undefined) {
     return 'nothing has been loaded into the store yet: run dsac agent, dsac dispatch and dsac process, then ask again\n';
   }
+  const days = Math.ceil((4 * (scope.now.getTime() - scope.since.getTime())) / DAY);
   const asked = scope.nodes === undefined ? '' : ', or without --node';
-  return `no rows in ${report.name} from ${day(scope.since)} to ${day(scope.until)} UTC; try an earlier --since, such as --since 30d${asked}\n`;
+  return `no rows in ${report.name} from ${day(scope.since)} to ${day(scope.until)} UTC; try an earlier --since, such as --since ${days}d${asked}\n`;
 }
 
 /**

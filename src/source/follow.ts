@@ -1,0 +1,326 @@
+/**
+ * Follows a log across rotation, from a cursor to its end, and says so when a part is gone. What is left of the file that the cursor
+ * points into comes first, then every newer rotated copy, then the log itself; without a cursor all of them, oldest first.
+ *
+ * A file is known by its content, not by its name or inode: the hash of its first bytes and of the bytes just before the cursor. So a
+ * compressed or copied file is found again, a reused inode is not mistaken, and a file cut or rewritten above the cursor is noticed.
+ */
+import { createHash } from 'node:crypto';
+import { z } from 'zod';
+import { contentOf, type LogFile, UnreadableLog, withLog } from './rotated.ts';
+import type { System } from './system.ts';
+
+/**
+ * Bytes hashed at the start of a file, and before the cursor. More than one wtmp record (384 or 400 bytes), whose time stands at its end: two
+ * files may well begin with the same boot record but for the time.
+ */
+const MARK = 1024;
+/** Longest line that is held; a longer one is passed over, and said to be lost. */
+const MAX_LINE = 16 * 1024 * 1024;
+const LF = 0x0a;
+
+const markSchema = z.strictObject({
+  length: z.int().min(0).max(MARK).describe('how many bytes were hashed'),
+  sha256: z.string().describe('SHA-256 of them, hex'),
+});
+
+/** Where a reader stands in a log. With an empty `head`: in no file; all that was last written up to `mtime` is done with. */
+export const followCursorSchema = z.strictObject({
+  inode: z.number().describe('inode of the file: a hint for messages only'),
+  mtime: z.number().describe('last change of the file when it was read, milliseconds since 1970'),
+  offset: z.int().min(0).describe('bytes of its unfolded content that are done with'),
+  head: markSchema.describe('the first bytes of the file'),
+  tail: markSchema.describe('the bytes before offset'),
+});
+
+export type FollowCursor = z.infer<typeof followCursorSchema>;
+
+/** Something that was there is gone, or cannot be read. */
+export interface Lost {
+  /** What, in words for people. */
+  readonly lost: string;
+  /** Stands behind the loss: stored, the same loss is not told twice. */
+  readonly cursor: FollowCursor;
+  /** Whether what follows may hold what was read before (a file was cut or rewritten, so the place in it is unknown). */
+  readonly reread: boolean;
+}
+
+/** Consecutive bytes of one file. */
+export interface Chunk {
+  readonly bytes: Buffer;
+  readonly file: LogFile;
+  /** Where `bytes` begins in the file's content. */
+  readonly offset: number;
+  /** The cursor for a reader that has done with the content up to `offset` (this chunk's begin to its end). */
+  cursorAt(offset: number): FollowCursor;
+}
+
+/** One line without its LF. */
+export interface Line {
+  readonly line: Buffer;
+  /** Path of the file that it is in. */
+  readonly path: string;
+  /** Stands behind the line. */
+  readonly cursor: FollowCursor;
+}
+
+export interface FollowOptions {
+  readonly signal?: AbortSignal;
+}
+
+function markOf(bytes: Buffer): z.infer<typeof markSchema> {
+  return { length: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex') };
+}
+
+function isMarked(bytes: Buffer, mark: z.infer<typeof markSchema>): boolean {
+  return bytes.length === mark.length && markOf(bytes).sha256 === mark.sha256;
+}
+
+/** The cursor of a reader that has done with every file last written up to `mtime`. */
+function beyond(mtime: number): FollowCursor {
+  const none = markOf(Buffer.alloc(0));
+  return { inode: 0, mtime, offset: 0, head: none, tail: none };
+}
+
+/** `length` bytes of a file's content from `from` on, fewer at its end. */
+async function slice(system: System, file: LogFile, from: number, length: number): Promise<Buffer> {
+  const parts: Buffer[] = [];
+  let got = 0;
+  for await (const bytes of contentOf(system, file, from)) {
+    parts.push(bytes);
+    got += bytes.length;
+    if (got >= length) break;
+  }
+  return Buffer.concat(parts).subarray(0, length);
+}
+
+/** How a file compares with the one that a cursor points into. */
+type Likeness = 'same' | 'other' | 'cut' | 'rewritten' | 'unreadable';
+
+async function compare(system: System, file: LogFile, cursor: FollowCursor): Promise<Likeness> {
+  try {
+    if (!isMarked(await slice(system, file, 0, cursor.head.length), cursor.head)) return 'other';
+    const before = await slice(system, file, cursor.offset - cursor.tail.length, cursor.tail.length);
+    if (before.length < cursor.tail.length) return 'cut';
+    return isMarked(before, cursor.tail) ? 'same' : 'rewritten';
+  } catch (error) {
+    if (error instanceof UnreadableLog) return 'unreadable';
+    throw error;
+  }
+}
+
+/** Where to go on: at `offset` of the file at `index` (the number of files when there is nothing to read), after telling `lost`. */
+interface Start {
+  readonly index: number;
+  readonly offset: number;
+  readonly lost?: string;
+}
+
+function describeLoss(
+  path: string,
+  files: readonly LogFile[],
+  cursor: FollowCursor,
+  damage: { likeness: Likeness; file: LogFile } | undefined,
+): string {
+  if (damage !== undefined) {
+    return damage.likeness === 'cut'
+      ? `${damage.file.path} was cut: it ends before byte ${cursor.offset}, up to which it had been read`
+      : `${damage.file.path} was rewritten: the bytes before ${cursor.offset} are not those that had been read`;
+  }
+  if (files.length === 0) return `${path} and its rotated copies are gone`;
+  return files.at(-1)?.inode === cursor.inode
+    ? `${path} was truncated or rewritten, and no rotated copy holds what had been read of it`
+    : `the file that had been read up to byte ${cursor.offset} is neither ${path} nor a rotated copy of it: rotated away or removed`;
+}
+
+/** Finds the cursor's file, the log itself first, then from the newest rotated copy to the oldest. */
+async function locate(
+  system: System,
+  path: string,
+  files: readonly LogFile[],
+  cursor: FollowCursor,
+): Promise<Start> {
+  const newer = files.findIndex((file) => file.mtime > cursor.mtime);
+  const afterwards = newer < 0 ? files.length : newer;
+  if (cursor.head.length === 0) return { index: afterwards, offset: 0 };
+  let damage: { likeness: Likeness; file: LogFile; index: number } | undefined;
+  for (let index = files.length - 1; index >= 0; index--) {
+    const file = files[index]!;
+    const likeness = await compare(system, file, cursor);
+    if (likeness === 'same') return { index, offset: cursor.offset };
+    if (likeness === 'cut' || likeness === 'rewritten') damage ??= { likeness, file, index };
+  }
+  const index = Math.min(afterwards, damage?.index ?? files.length);
+  return { index, offset: 0, lost: describeLoss(path, files, cursor, damage) };
+}
+
+/** Makes the cursors of one file's chunks, from the bytes that passed. */
+class Place {
+  readonly #file: LogFile;
+  readonly #head: Buffer;
+  /** The last bytes before the present chunk. */
+  #before: Buffer;
+
+  constructor(file: LogFile, head: Buffer, before: Buffer) {
+    this.#file = file;
+    this.#head = head;
+    this.#before = before;
+  }
+
+  chunk(bytes: Buffer, offset: number): Chunk {
+    const { inode, mtime } = this.#file;
+    const head = this.#head;
+    const before = this.#before;
+    this.#before = Buffer.concat([before, bytes.subarray(-MARK)]).subarray(-MARK);
+    return {
+      bytes,
+      file: this.#file,
+      offset,
+      cursorAt(at) {
+        const within = at - offset;
+        const passed = bytes.subarray(Math.max(0, within - MARK), within);
+        const tail =
+          passed.length === MARK ? passed : Buffer.concat([before, passed]).subarray(-Math.min(MARK, at));
+        return { inode, mtime, offset: at, head: markOf(head), tail: markOf(at === 0 ? passed : tail) };
+      },
+    };
+  }
+}
+
+async function* readFile(
+  system: System,
+  file: LogFile,
+  from: number,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Chunk | Lost> {
+  try {
+    const head = await slice(system, file, 0, MARK);
+    const known = Math.min(MARK, from);
+    const place = new Place(file, head, await slice(system, file, from - known, known));
+    let offset = from;
+    for await (const bytes of contentOf(system, file, from)) {
+      signal?.throwIfAborted();
+      yield place.chunk(bytes, offset);
+      offset += bytes.length;
+    }
+  } catch (error) {
+    if (!(error instanceof UnreadableLog)) throw error;
+    yield { lost: error.message, cursor: beyond(file.mtime), reread: false };
+  }
+}
+
+/** The stored cursor, or what is wrong with it. */
+function parseCursor(cursor: unknown): FollowCursor | string {
+  const parsed = followCursorSchema.safeParse(cursor);
+  if (parsed.success) return parsed.data;
+  const issue = parsed.error.issues[0];
+  return `the stored position cannot be understood (${issue?.path.join('.') || 'cursor'}: ${issue?.message})`;
+}
+
+async function startFor(
+  system: System,
+  path: string,
+  files: readonly LogFile[],
+  cursor: unknown,
+): Promise<Start & { readonly behind: FollowCursor }> {
+  if (cursor === undefined) return { index: 0, offset: 0, behind: beyond(0) };
+  const parsed = parseCursor(cursor);
+  if (typeof parsed === 'string')
+    return { index: 0, offset: 0, lost: `${path}: ${parsed}; reading from the start`, behind: beyond(0) };
+  return { ...(await locate(system, path, files, parsed)), behind: beyond(parsed.mtime) };
+}
+
+/**
+ * Yields what a log and its rotated copies hold behind `cursor` in chunks of at most some megabytes, and each loss where it shows. Yields nothing
+ * when there is no such log (see `hasLog`); when there was one, that is a loss.
+ */
+export function followBytes(
+  system: System,
+  path: string,
+  cursor: unknown,
+  { signal }: FollowOptions = {},
+): AsyncGenerator<Chunk | Lost> {
+  return withLog(system, path, async function* (files) {
+    const { index, offset, lost, behind } = await startFor(system, path, files, cursor);
+    if (lost !== undefined) yield { lost, cursor: behind, reread: true };
+    for (const [at, file] of files.slice(index).entries()) {
+      yield* readFile(system, file, at === 0 ? offset : 0, signal);
+    }
+  });
+}
+
+/** Collects chunks into lines. */
+class LineCutter {
+  #parts: Buffer[] = [];
+  #length = 0;
+  #last: Chunk | undefined;
+
+  /** What a file ended with and no LF closed: a line, once a newer file has begun. */
+  *flush(): Generator<Line | Lost> {
+    const last = this.#last;
+    if (last !== undefined && this.#length > 0) yield this.#line(last, last.offset + last.bytes.length);
+    this.#last = undefined;
+  }
+
+  *cut(chunk: Chunk): Generator<Line | Lost> {
+    if (this.#last !== undefined && this.#last.file !== chunk.file) yield* this.flush();
+    this.#last = chunk;
+    let at = 0;
+    for (let stop = chunk.bytes.indexOf(LF); stop >= 0; stop = chunk.bytes.indexOf(LF, at)) {
+      this.#hold(chunk.bytes.subarray(at, stop));
+      at = stop + 1;
+      yield this.#line(chunk, chunk.offset + at);
+    }
+    this.#hold(chunk.bytes.subarray(at));
+  }
+
+  drop(): void {
+    this.#parts = [];
+    this.#length = 0;
+    this.#last = undefined;
+  }
+
+  #hold(bytes: Buffer): void {
+    this.#length += bytes.length;
+    if (this.#length > MAX_LINE) this.#parts = [];
+    else if (bytes.length > 0) this.#parts.push(bytes);
+  }
+
+  #line(chunk: Chunk, end: number): Line | Lost {
+    const line = this.#parts.length === 1 ? this.#parts[0]! : Buffer.concat(this.#parts);
+    const length = this.#length;
+    const path = chunk.file.path;
+    this.#parts = [];
+    this.#length = 0;
+    if (length > MAX_LINE) {
+      const lost = `${path}: passed over a line of ${length} bytes, more than ${MAX_LINE}`;
+      return { lost, cursor: chunk.cursorAt(end), reread: false };
+    }
+    return {
+      line,
+      path,
+      get cursor() {
+        return chunk.cursorAt(end);
+      },
+    };
+  }
+}
+
+/**
+ * Yields the complete lines of a log behind `cursor`, and each loss where it shows. A last line without LF is left for the next run, until a newer
+ * file has begun. `cursor` of a line is computed when it is read: take it where it will be stored.
+ */
+export async function* followLines(
+  system: System,
+  path: string,
+  cursor: unknown,
+  options: FollowOptions = {},
+): AsyncGenerator<Line | Lost> {
+  const cutter = new LineCutter();
+  for await (const step of followBytes(system, path, cursor, options)) {
+    if ('lost' in step) {
+      cutter.drop();
+      yield step;
+    } else yield* cutter.cut(step);
+  }
+}

@@ -1,0 +1,271 @@
+import assert from 'node:assert/strict';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { chmodSync, existsSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { dsac, Home } from '../helpers/dsac.ts';
+import { layOut, temporary } from '../helpers/tree.ts';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const BINS = [
+  'dsac',
+  'dsac-agent',
+  'dsac-dispatch',
+  'dsac-consume',
+  'dsac-process',
+  'dsac-report',
+  'dsac-spool',
+];
+
+/** An older Node on this machine, for the tests of how one is turned away. */
+const oldNode = ['/usr/bin/node', '/usr/local/bin/node'].find((path) => {
+  if (!existsSync(path)) return false;
+  const [major, minor] = execFileSync(path, ['--version'], { encoding: 'utf8' })
+    .slice(1)
+    .split('.')
+    .map(Number);
+  return major! < 24 || (major === 24 && minor! < 12);
+});
+
+test('every bin says in one line that Node is too old, and exits 78', {
+  skip: !oldNode && 'left out: no Node older than 24.12 here',
+}, () => {
+  for (const bin of BINS) {
+    const { status, stderr, stdout } = spawnSync(oldNode!, [join(root, 'bin', `${bin}.js`), '--help'], {
+      encoding: 'utf8',
+    });
+    assert.equal(status, 78, bin);
+    assert.match(
+      stderr,
+      new RegExp(`^${bin}: error: DSAC needs Node 24\\.12 or newer, this is \\d+\\.[^\\n]*\\n$`),
+    );
+    assert.equal(stdout, '');
+  }
+});
+
+test('each command is also a bin of its own', async () => {
+  for (const bin of BINS.slice(1)) {
+    const { code, stdout } = await dsac(['--help'], { bin });
+    assert.equal(code, 0, bin);
+    assert.match(stdout, new RegExp(`^Usage: dsac ${bin.slice(5)} `));
+  }
+});
+
+const mistakes: [args: string[], code: number, said: RegExp][] = [
+  [['agnet'], 64, /^dsac: error: unknown command 'agnet'\ndsac: hint: did you mean 'agent'\?\n$/],
+  [[], 64, /^dsac: error: no command given\n/],
+  [
+    ['agent', 'pakages'],
+    64,
+    /^dsac-agent: error: unknown agent 'pakages'\ndsac-agent: hint: did you mean 'packages'\?\n$/,
+  ],
+  [
+    ['report', 'loginss'],
+    64,
+    /^dsac-report: error: unknown report 'loginss'\ndsac-report: hint: did you mean 'logins'\?\n$/,
+  ],
+  [
+    ['report', 'logins', '--since', 'tuesday'],
+    64,
+    /^dsac-report: error: --since: 'tuesday' is not a time\ndsac-report: hint: use a time ago/,
+  ],
+  [['report', 'logins', '--format', 'xml'], 64, /allowed choices are table, json, ndjson, csv/i],
+  [['dispatch', 'brokr'], 64, /^dsac-dispatch: error: unknown dispatcher 'brokr'\n/],
+  [['consume', '--max-time', 'long'], 64, /^dsac-consume: error: --max-time: 'long' is not a duration\n/],
+  [['consume'], 78, /there is no 'consume' section/],
+  [
+    ['agent', 'users'],
+    78,
+    /^dsac-agent: error: cannot read .*node\.id: it is not there\ndsac-agent: hint: run dsac init first/,
+  ],
+  [['spool', 'ls'], 78, /^dsac-spool: error: no spool at /],
+  [
+    ['agent', '--config', '/no/such.yaml'],
+    78,
+    /^dsac-agent: error: cannot read the configuration \/no\/such\.yaml: /,
+  ],
+];
+
+for (const [args, code, said] of mistakes) {
+  test(`dsac ${args.join(' ')}: one clear error, exit ${code}`, async (t) => {
+    const ran = await dsac(args, { env: { DSAC_HOME: temporary(t) } });
+    assert.match(ran.stderr, said);
+    assert.equal(ran.code, code);
+    assert.equal(ran.stdout, '');
+  });
+}
+
+test('a mistake in the configuration names file, line, key and the nearest key', async (t) => {
+  const home = new Home(t, 'agents: {}\ndispatchers:\n  here:\n    type: directory\n    paht: /x\n');
+  const { code, stderr } = await home.try('dispatch');
+  assert.equal(code, 78);
+  assert.match(
+    stderr,
+    /etc\/dsac\/dsac\.yaml:5: dispatchers\.here\.paht: unknown key\ndsac-dispatch: hint: did you mean 'path'\?/,
+  );
+});
+
+test('init makes what is missing, keeps what is there, and keeps secrets to its user', async (t) => {
+  const home = new Home(t);
+  const made = await home.run('init');
+  assert.match(made, /^made {3}.*etc\/dsac\/node\.key$/m);
+  const files = ['dsac.yaml', 'node.id', 'node.key', 'node.secret'].map((name) =>
+    join(home.path, 'etc/dsac', name),
+  );
+  for (const secret of files.slice(2)) assert.equal(statSync(secret).mode & 0o777, 0o600, secret);
+  writeFileSync(files[0]!, 'host: web9\n');
+  const before = files.map((file) => readFileSync(file, 'utf8'));
+  assert.doesNotMatch(await home.run('init'), /^made/m);
+  assert.deepEqual(
+    files.map((file) => readFileSync(file, 'utf8')),
+    before,
+  );
+});
+
+test('the configuration that init writes is accepted as it is, and with every comment taken out', async (t) => {
+  const home = new Home(t);
+  await home.run('init');
+  await home.run('dispatch', '--list');
+  const path = join(home.path, 'etc/dsac/dsac.yaml');
+  writeFileSync(path, readFileSync(path, 'utf8').replace(/^#(?=[a-z]| {2})/gm, ''));
+  assert.match(await home.run('dispatch', '--list'), /^broker +amqp +\* /m);
+  assert.match(await home.run('process', '--list'), /^store +store /m);
+});
+
+test('agent --print shows what is collected and leaves the spool untouched', async (t) => {
+  const home = new Home(t);
+  const tree = temporary(t);
+  layOut(tree, { 'etc/passwd': 'root:x:0:0::/root:/bin/sh\n', 'etc/group': 'root:x:0:\n' });
+  const printed = await home.run('agent', 'users', '--print', '--rootfs', tree);
+  const events = printed
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+  assert.deepEqual(
+    events.map(({ action, item }) => `${action} ${item}`),
+    ['present user/root', 'present group/root'],
+  );
+  assert.equal(existsSync(join(home.path, 'var/spool')), false);
+});
+
+test('cron prints entries that run this install, quiet when nothing is wrong', async (t) => {
+  const home = new Home(t);
+  await home.run('init');
+  const lines = (await home.run('cron')).split('\n').filter((line) => line !== '' && !line.startsWith('#'));
+  assert.equal(lines.length, 2);
+  for (const line of lines) {
+    assert.match(line, /^(?:\S+ ){5}/);
+    const command = line.replace(/^(?:\S+ ){5}(?:sleep \d+; )?/, '').replaceAll('\\%', '%');
+    const { status, stdout, stderr } = spawnSync('/bin/sh', ['-c', command], {
+      encoding: 'utf8',
+      env: { PATH: '/usr/bin:/bin', HOME: '/' },
+    });
+    assert.equal(stdout + stderr, '', command);
+    assert.equal(status, 0, command);
+  }
+});
+
+test('a node that is not root is told what it may not read, and everything else goes on', {
+  skip: process.getuid?.() !== 0 && 'left out: needs root to become another user',
+}, async (t) => {
+  const home = new Home(t);
+  const tree = temporary(t);
+  layOut(tree, {
+    'etc/passwd': 'root:x:0:0::/root:/bin/sh\n',
+    'etc/group': 'root:x:0:\n',
+    'var/log/btmp': Buffer.alloc(384),
+  });
+  chmodSync(join(tree, 'var/log/btmp'), 0o600);
+  chmodSync(tree, 0o755);
+  chmodSync(home.path, 0o777);
+  const run = (...args: string[]): ReturnType<typeof spawnSync> =>
+    spawnSync(process.execPath, [join(root, 'bin/dsac.js'), ...args, '--home', home.path, '--rootfs', tree], {
+      uid: 65534,
+      gid: 65534,
+      encoding: 'utf8',
+    });
+  assert.equal(run('init').status, 0);
+  const { status, stderr } = run('agent');
+  assert.equal(status, 69);
+  assert.match(String(stderr), /^dsac-agent: logins: failed: btmp: EACCES/);
+  assert.match(String(run('spool', 'ls').stdout), / users +snapshot /);
+});
+
+test('bytes from a node never act on a terminal: not in spool ls, not in a report', async (t) => {
+  const home = new Home(t, 'host: "evil\\e[2J\\u202e"\n');
+  const tree = temporary(t);
+  layOut(tree, {
+    'etc/passwd': 'root:x:0:0:\x1b]0;owned\x07\u202e:/root:/bin/sh\n',
+    'etc/group': 'root:x:0:\n',
+  });
+  await home.run('init');
+  await home.run('agent', 'users', '--rootfs', tree);
+  writeFileSync(join(tree, 'etc/passwd'), 'root:x:0:0:\x1b[31mred:/root:/bin/sh\n=cmd:x:1:1::/:/bin/sh\n');
+  await home.run('agent', 'users', '--rootfs', tree);
+  const listed = await home.run('spool', 'ls');
+  assert.match(listed, /evil\\x1b\[2J\\u202e/);
+  await home.run('dispatch');
+  await home.run('process');
+  for (const format of ['table', 'csv']) {
+    const text = await home.run('report', 'changes', '--format', format);
+    assert.doesNotMatch(text.replace(/\r?\n/g, ''), /[\p{Cc}\u202a-\u202e]/u, format);
+  }
+});
+
+test('a damaged file in the spool is set aside with its reason, shown, and the rest goes on', async (t) => {
+  const home = new Home(t);
+  const tree = temporary(t);
+  layOut(tree, { 'etc/passwd': 'root:x:0:0::/root:/bin/sh\n', 'etc/group': 'root:x:0:\n' });
+  await home.run('init');
+  await home.run('agent', 'users', '--rootfs', tree);
+  writeFileSync(join(home.path, 'var/spool/dsac/out/new/users.broken.jsonl'), 'junk\x1b[2J\n');
+  const verify = await home.try('spool', 'verify');
+  assert.equal(verify.code, 65);
+  assert.match(verify.stderr, /new\/users\.broken\.jsonl: at byte 0: bytes that are not a batch header/);
+  const { stderr } = await home.try('dispatch');
+  assert.match(stderr, /^dsac-dispatch: 1 damaged file\(s\) set aside: see dsac spool ls corrupt\n/);
+  assert.match(
+    await home.run('spool', 'ls', 'corrupt'),
+    /^corrupt .* damaged .* users\.broken\.jsonl +at byte 0: bytes/m,
+  );
+  assert.match(await home.run('spool', 'ls', '--stack', 'in'), / users +snapshot /);
+});
+
+test('hold and release, and a pattern that matches nothing', async (t) => {
+  const home = new Home(t);
+  const tree = temporary(t);
+  layOut(tree, { 'etc/passwd': 'root:x:0:0::/root:/bin/sh\n', 'etc/group': 'root:x:0:\n' });
+  await home.run('init');
+  await home.run('agent', 'users', '--rootfs', tree);
+  await home.run('spool', 'hold', 'users.*', '--reason', 'ask Eve');
+  await home.run('dispatch');
+  assert.match(await home.run('spool', 'ls', 'hold'), /^hold .* users .* ask Eve$/m);
+  await home.run('spool', 'release', 'hold/users.*');
+  await home.run('dispatch');
+  assert.match(await home.run('spool', 'ls', '--stack', 'in'), / users +snapshot /);
+  const { code, stderr } = await home.try('spool', 'requeue', 'nothing*');
+  assert.equal(code, 64);
+  assert.match(stderr, /nothing in .* matches 'nothing\*'\ndsac-spool: hint: /);
+});
+
+test('a report file is whole or not there, and the reader of a pipe may leave early', async (t) => {
+  const home = new Home(t);
+  await home.run('init');
+  const path = join(home.path, 'report.json');
+  await home.run('report', 'packages', '--format', 'json', '--output', path);
+  assert.equal(JSON.parse(readFileSync(path, 'utf8')).report, 'packages');
+  const missing = await home.try('report', 'packages', '--output', join(home.path, 'no/such/file'));
+  assert.equal(missing.code, 74);
+  const command = `"${process.execPath}" "${join(root, 'bin/dsac.js')}" agent --help | head -c 1`;
+  assert.equal(spawnSync('/bin/sh', ['-c', command], { encoding: 'utf8' }).stderr, '');
+});
+
+test('a bin works through a symbolic link, as npm installs it', async (t) => {
+  const link = join(temporary(t), 'dsac');
+  symlinkSync(join(root, 'bin/dsac.js'), link);
+  assert.match(
+    execFileSync(process.execPath, [link, '--version'], { encoding: 'utf8' }),
+    /^\d+\.\d+\.\d+\n$/,
+  );
+});

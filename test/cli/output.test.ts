@@ -1,0 +1,142 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { z } from 'zod';
+import { formatNamed } from '../../src/cli/output/formats.ts';
+import { safeJson } from '../../src/cli/output/json.ts';
+import { fitted } from '../../src/cli/output/table.ts';
+import { defineReport } from '../../src/plugin/report.ts';
+import type { Answer, Row } from '../../src/run/report.ts';
+
+const report = defineReport({
+  name: 'sample',
+  summary: 'a sample',
+  since: '7d',
+  row: z.object({
+    time: z.string(),
+    name: z.string().nullable(),
+    size: z.number(),
+    parts: z.array(z.string()),
+  }),
+  columns: [{ key: 'time' }, { key: 'name', title: 'given_name' }, { key: 'parts' }],
+  async *rows() {},
+});
+
+const moment = new Date('2026-11-23T00:00:00Z');
+
+/** An answer of complete nodes with these rows. */
+function answer(rows: readonly Row[], nodes = 1): Answer {
+  async function* stream(): AsyncGenerator<Row> {
+    yield* rows;
+  }
+  return {
+    report,
+    scope: {
+      since: moment,
+      until: new Date('2026-11-24T00:00:00Z'),
+      nodes: undefined,
+      now: new Date('2026-11-24T00:00:00Z'),
+    },
+    generated: moment,
+    completeness: {
+      counts: { nodes, complete: nodes, late: 0, gapped: 0, silent: 0, forked: 0 },
+      named: { forked: [], gapped: [], silent: [], late: [] },
+    },
+    rows: stream(),
+  };
+}
+
+async function written(
+  format: 'table' | 'csv' | 'json' | 'ndjson',
+  rows: readonly Row[],
+  width?: number,
+): Promise<string> {
+  return (await Array.fromAsync((await formatNamed(format, width))(answer(rows)))).join('');
+}
+
+const row = (name: string | null, parts: string[] = []): Row => ({
+  time: '2026-11-23T02:00:00.123Z',
+  name,
+  size: -1,
+  parts,
+});
+
+test('a table begins with the head line, cuts times to the second and leaves nothing empty', async () => {
+  const text = await written('table', [row('openssl', ['a', 'b']), row(null)]);
+  assert.equal(
+    text,
+    [
+      'complete: 1 of 1 nodes',
+      '',
+      'TIME                 GIVEN NAME  PARTS',
+      '2026-11-23 02:00:00  openssl     a, b',
+      '2026-11-23 02:00:00',
+      '',
+    ].join('\n'),
+  );
+});
+
+test('a table fits the terminal by cutting its widest cells, and is whole where it goes elsewhere', async () => {
+  const long = 'x'.repeat(300);
+  const narrow = await written('table', [row(long, ['short'])], 60);
+  assert.ok(narrow.split('\n').every((line) => line.length <= 60));
+  assert.match(narrow, /x… {2}short$/m);
+  assert.match(await written('table', [row(long)]), new RegExp(`${long}$`, 'm'));
+});
+
+test('widths give from the widest, and not below what can be read', () => {
+  assert.equal(fitted([10, 20], 40), undefined);
+  assert.deepEqual(fitted([10, 40, 30], 64), [10, 25, 25]);
+  assert.deepEqual(fitted([10, 40], 5), [8, 8]);
+});
+
+test('a table of many rows is laid out page by page', async () => {
+  const pieces = await Array.fromAsync(
+    (await formatNamed('table', undefined))(answer(Array.from({ length: 2500 }, (_, n) => row(`n${n}`)))),
+  );
+  assert.equal(pieces.length, 4);
+  assert.equal(pieces.join('').match(/^2026/gm)?.length, 2500);
+});
+
+test('no rows is said in words', async () => {
+  assert.equal(
+    await written('table', []),
+    'complete: 1 of 1 nodes\n\nno rows in sample from 2026-11-23 00:00:00 to 2026-11-24 00:00:00 UTC; try an earlier --since, such as --since 4d\n',
+  );
+  assert.equal(await written('csv', []), 'time,name,size,parts\r\n');
+  assert.equal(await written('ndjson', []), '');
+  assert.deepEqual(JSON.parse(await written('json', [])).rows, []);
+});
+
+test('CSV keeps formulas from being run, control characters from acting, and numbers numbers', async () => {
+  const names = ['=1+1', '+1', '-1', '@x', '\tx', '\r=x', 'a "b", c\nd', '\u001b[31m', '\u202e'];
+  const lines = (
+    await written(
+      'csv',
+      names.map((name) => row(name)),
+    )
+  )
+    .trimEnd()
+    .split('\r\n');
+  const time = '2026-11-23T02:00:00.123Z';
+  assert.deepEqual(lines.slice(1), [
+    `${time},'=1+1,-1,[]`,
+    `${time},'+1,-1,[]`,
+    `${time},'-1,-1,[]`,
+    `${time},'@x,-1,[]`,
+    `${time},\\x09x,-1,[]`,
+    `${time},\\x0d=x,-1,[]`,
+    `${time},"a ""b"", c\\x0ad",-1,[]`,
+    `${time},\\x1b[31m,-1,[]`,
+    `${time},\\u202e,-1,[]`,
+  ]);
+});
+
+test('CSV carries what has parts as JSON', async () => {
+  assert.match(await written('csv', [row('x', ['a', '=b'])]), /,x,-1,"\[""a"",""=b""\]"\r\n$/);
+});
+
+test('JSON that is safe to print is the same value', () => {
+  const value = { 'k\u202e': '\u0000\u001b\u007f\u009b\u2028\u2066\ud800\u200b\u{e0001}🦀é' };
+  assert.deepEqual(JSON.parse(safeJson(value)), value);
+  assert.match(safeJson(value), /^[\x20-\x7e🦀é]+$/u);
+});

@@ -1,0 +1,304 @@
+import assert from 'node:assert/strict';
+import { EventEmitter, once } from 'node:events';
+import { readdirSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import type { ConfirmChannel, ConsumeMessage, Options } from 'amqplib';
+import { pack } from '../../src/amqp/message.ts';
+import { type Log, silentLog } from '../../src/log.ts';
+import { type Consumed, type ConsumeRun, consume, consumeSchema, setUp } from '../../src/run/consume.ts';
+import type { Batch } from '../../src/spool/batch.ts';
+import { decode } from '../../src/spool/decode.ts';
+import { realDisk } from '../../src/spool/disk.ts';
+import { Spool } from '../../src/spool/spool.ts';
+import { FakeNode, plainEvent } from '../helpers/batches.ts';
+import { silentPeer, wireTo } from '../helpers/peers.ts';
+import { amqpUrl, type OwnQueue, ownQueue, servicesLeftOut } from '../helpers/services.ts';
+import { temporary } from '../helpers/tree.ts';
+
+const needed = { skip: servicesLeftOut };
+const realPort = Number(new URL(amqpUrl()).port) || 5672;
+
+/** A centre: a queue of its own, a spool, and a connection of the test's own to look behind. */
+class Centre {
+  readonly own: OwnQueue;
+  readonly spool: Spool;
+  readonly channel: ConfirmChannel;
+  readonly stop = new AbortController();
+  log: Log = silentLog;
+
+  private constructor(t: TestContext, channel: ConfirmChannel) {
+    this.own = ownQueue(t);
+    this.spool = new Spool(temporary(t));
+    this.channel = channel;
+  }
+
+  static async make(t: TestContext): Promise<Centre> {
+    const { default: amqplib } = await import('amqplib');
+    const connection = await amqplib.connect(amqpUrl());
+    t.after(() => connection.close());
+    const centre = new Centre(t, await connection.createConfirmChannel());
+    await setUp(consumeSchema.parse(centre.own), '/');
+    return centre;
+  }
+
+  async send(body: Buffer, properties: Options.Publish = {}): Promise<void> {
+    this.channel.publish(this.own.exchange, 'dsac.logins.x', body, { type: 'dsac.batch.v1', ...properties });
+    await this.channel.waitForConfirms();
+  }
+
+  /** Sends `count` batches, as nodes do. */
+  async fill(count: number): Promise<Batch[]> {
+    const node = new FakeNode();
+    const batches = Array.from({ length: count }, (_, n) => node.next('logins', 'log', [plainEvent(n)]));
+    for (const batch of batches) {
+      const { routingKey, body, properties } = await pack(batch);
+      this.channel.publish(this.own.exchange, routingKey, body, properties);
+    }
+    await this.channel.waitForConfirms();
+    return batches;
+  }
+
+  consume(more: Partial<ConsumeRun> = {}, options: object = {}): Promise<Consumed> {
+    return consume({
+      options: consumeSchema.parse({ ...this.own, ...options }),
+      home: '/',
+      spool: this.spool,
+      log: this.log,
+      signal: this.stop.signal,
+      follow: false,
+      ...more,
+    });
+  }
+
+  /** Digests of all batches in the spool's `new`. */
+  arrived(): string[] {
+    const folder = this.spool.directory('new');
+    return readdirSync(folder).flatMap((name) =>
+      [...decode(readFileSync(join(folder, name)))].map(({ batch }) => batch!.trailer.sha256),
+    );
+  }
+
+  /** What the queue still holds, and how many of it have been handed over before. It is empty then. */
+  async left(): Promise<{ messages: number; redelivered: number }> {
+    const { messageCount } = await this.channel.checkQueue(this.own.queue);
+    const messages: ConsumeMessage[] = [];
+    const all = Promise.withResolvers<void>();
+    if (messageCount === 0) all.resolve();
+    const take = (message: ConsumeMessage | null): void => {
+      if (message) messages.push(message);
+      if (messages.length >= messageCount) all.resolve();
+    };
+    const { consumerTag } = await this.channel.consume(this.own.queue, take, { noAck: true });
+    await all.promise;
+    await this.channel.cancel(consumerTag);
+    return {
+      messages: messages.length,
+      redelivered: messages.filter(({ fields }) => fields.redelivered).length,
+    };
+  }
+}
+
+function digests(batches: readonly Batch[]): string[] {
+  return batches.map(({ trailer }) => trailer.sha256);
+}
+
+test('consume empties the queue into segments and leaves; a second run finds nothing', needed, async (t) => {
+  const centre = await Centre.make(t);
+  const batches = await centre.fill(1200);
+  const { messages, corrupt, segments } = await centre.consume();
+  assert.deepEqual({ messages, corrupt }, { messages: 1200, corrupt: 0 });
+  assert.ok(segments < 20, `${segments} segments: each costs an fsync`);
+  assert.deepEqual(centre.arrived().sort(), digests(batches).sort());
+  assert.equal((await centre.consume()).messages, 0);
+  assert.deepEqual(await centre.left(), { messages: 0, redelivered: 0 });
+});
+
+test(
+  'a run that is out of time finishes what it was handed, so that no message is handed over twice',
+  needed,
+  async (t) => {
+    const centre = await Centre.make(t);
+    const batches = await centre.fill(3000);
+    for (const maxTimeMs of [1, 40, 80]) await centre.consume({ maxTimeMs }, { prefetch: 200 });
+    const arrived = centre.arrived();
+    assert.equal(new Set(arrived).size, arrived.length, 'some batches came twice');
+    assert.deepEqual(await centre.left(), { messages: batches.length - arrived.length, redelivered: 0 });
+  },
+);
+
+test(
+  'messages that are no batch are set aside with their reason, and the rest arrives',
+  needed,
+  async (t) => {
+    const centre = await Centre.make(t);
+    const [before] = await centre.fill(1);
+    await centre.send(Buffer.from('\x1b[2J poison'), { messageId: '../../etc/passwd' });
+    await centre.send(before!.bytes, { type: 'something.else' });
+    await centre.send(Buffer.from('no zstd'), { contentEncoding: 'zstd' });
+    const [after] = await centre.fill(1);
+    const { messages, batches, corrupt } = await centre.consume();
+    assert.deepEqual({ messages, batches, corrupt }, { messages: 5, batches: 2, corrupt: 3 });
+    assert.deepEqual(centre.arrived().sort(), digests([before!, after!]).sort());
+    const folder = centre.spool.directory('corrupt');
+    const names = readdirSync(folder).sort();
+    assert.equal(names.length, 6, 'each with its reason');
+    assert.equal(readFileSync(join(folder, names[0]!), 'latin1'), '\x1b[2J poison');
+    const reasons = names
+      .filter((name) => name.endsWith('.why.json'))
+      .map((name) => JSON.parse(readFileSync(join(folder, name), 'utf8')).reason);
+    assert.match(reasons.join('\n'), /not a batch header[\s\S]*something.else[\s\S]*not readable zstd/);
+    assert.deepEqual(await centre.left(), { messages: 0, redelivered: 0 });
+  },
+);
+
+test('the same batch twice in a group is spooled once', needed, async (t) => {
+  const centre = await Centre.make(t);
+  const [batch] = await centre.fill(1);
+  await centre.send(batch!.bytes);
+  const { batches, duplicates } = await centre.consume();
+  assert.deepEqual({ batches, duplicates }, { batches: 1, duplicates: 1 });
+  assert.deepEqual(centre.arrived(), digests([batch!]));
+});
+
+test(
+  'nothing is acknowledged before it is durable: with a disk that fails, the broker keeps all',
+  needed,
+  async (t) => {
+    const centre = await Centre.make(t);
+    const batches = await centre.fill(50);
+    const full = Object.assign(new Error('no space left on device'), { code: 'ENOSPC' });
+    const disk = {
+      ...realDisk,
+      sync: (path: string) => (path.endsWith('/new') ? Promise.reject(full) : realDisk.sync(path)),
+    };
+    const spool = new Spool(centre.spool.root, { disk });
+    await assert.rejects(centre.consume({ spool }), {
+      name: 'DsacError',
+      kind: 'io',
+      hint: /the broker still has it/,
+    });
+    rmSync(centre.spool.directory('new'), { recursive: true });
+    await centre.consume();
+    assert.deepEqual(centre.arrived().sort(), digests(batches).sort());
+  },
+);
+
+test('a broker that is not there is unavailable, and so is a silent one within its deadline', async (t) => {
+  const run = {
+    home: '/',
+    spool: new Spool(temporary(t)),
+    log: silentLog,
+    signal: new AbortController().signal,
+    follow: false,
+  };
+  for (const port of [1, await silentPeer(t)]) {
+    const options = consumeSchema.parse({ url: `amqp://127.0.0.1:${port}`, connect_timeout: '300ms' });
+    await assert.rejects(consume({ ...run, options }), { name: 'DsacError', kind: 'unavailable' });
+  }
+});
+
+test(
+  'a queue that is missing is declared; one that is there otherwise is left alone and told with both',
+  needed,
+  async (t) => {
+    const centre = await Centre.make(t);
+    await centre.channel.deleteQueue(centre.own.queue);
+    assert.equal((await centre.consume()).messages, 0);
+    await setUp(consumeSchema.parse(centre.own), '/');
+    await centre.channel.deleteQueue(centre.own.queue);
+    await centre.channel.assertQueue(centre.own.queue, {
+      durable: true,
+      arguments: { 'x-queue-type': 'classic' },
+    });
+    await assert.rejects(setUp(consumeSchema.parse(centre.own), '/'), {
+      name: 'DsacError',
+      kind: 'config',
+      message:
+        /queue 'dsac-test-.* exists with other arguments: .*x-dead-letter-exchange.* current is none; wanted .*quorum/,
+    });
+  },
+);
+
+test(
+  'what the queue gives up on goes to the dead letter queue, from where it can be consumed',
+  needed,
+  async (t) => {
+    const centre = await Centre.make(t);
+    const batches = await centre.fill(3);
+    for (let n = 0; n < 3; n++) {
+      const message = await centre.channel.get(centre.own.queue);
+      assert.ok(message);
+      centre.channel.nack(message, false, false);
+    }
+    const dead = `${centre.own.queue}.dead`;
+    for (let tries = 0; tries < 500 && (await centre.channel.checkQueue(dead)).messageCount < 3; tries++);
+    await centre.consume({}, { queue: dead });
+    assert.deepEqual(centre.arrived().sort(), digests(batches).sort());
+  },
+);
+
+test(
+  'following, it takes what comes, connects again when the broker goes, and ends when told',
+  needed,
+  async (t) => {
+    const centre = await Centre.make(t);
+    const wire = await wireTo(t, realPort);
+    const reconnecting = Promise.withResolvers<void>();
+    centre.log = {
+      ...silentLog,
+      warn: (_fields, message) => message.startsWith('broker lost') && reconnecting.resolve(),
+    };
+    const entered = new EventEmitter();
+    const spool = new Spool(centre.spool.root);
+    const enter = spool.enter.bind(spool);
+    spool.enter = async (name, bytes) => {
+      await enter(name, bytes);
+      entered.emit('file');
+    };
+    const following = centre.consume({ follow: true, spool }, { url: `amqp://127.0.0.1:${wire.port}` });
+    let arrival = once(entered, 'file');
+    const first = await centre.fill(1);
+    await arrival;
+    wire.cut();
+    await reconnecting.promise;
+    arrival = once(entered, 'file');
+    const second = await centre.fill(1);
+    await arrival;
+    centre.stop.abort();
+    const { messages, lost } = await following;
+    assert.deepEqual([...new Set(centre.arrived())].sort(), digests([...first, ...second]).sort());
+    assert.ok(messages >= 2 && lost === undefined);
+  },
+);
+
+test('a connection that is lost midway is told, and what was taken counts', needed, async (t) => {
+  const centre = await Centre.make(t);
+  const batches = await centre.fill(600);
+  const wire = await wireTo(t, realPort);
+  const spool = new Spool(centre.spool.root);
+  const enter = spool.enter.bind(spool);
+  spool.enter = async (name, bytes) => {
+    await enter(name, bytes);
+    wire.cut();
+  };
+  const { messages, lost } = await centre.consume({ spool }, { url: `amqp://127.0.0.1:${wire.port}` });
+  assert.ok(messages > 0 && /connection lost/.test(lost ?? ''), String(lost));
+  await centre.consume();
+  assert.deepEqual([...new Set(centre.arrived())].sort(), digests(batches).sort());
+});
+
+test('a password in the URL never shows in what is said', async (t) => {
+  const run = {
+    home: '/',
+    spool: new Spool(temporary(t)),
+    log: silentLog,
+    signal: new AbortController().signal,
+    follow: false,
+  };
+  const options = consumeSchema.parse({ url: 'amqp://dsac:swordfish@127.0.0.1:1' });
+  await assert.rejects(
+    consume({ ...run, options }),
+    (error: Error) => !/swordfish/.test(`${error.message} ${error.stack}`),
+  );
+});
