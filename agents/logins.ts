@@ -1,0 +1,82 @@
+import { z } from 'zod';
+import { absent, defineLog } from '../src/plugin/agent.ts';
+import { findJournal } from '../src/source/journalctl.ts';
+import {
+  authlogEntries,
+  btmpEntries,
+  journalEntries,
+  wtmpdbEntries,
+  wtmpEntries,
+} from '../src/source/loginentries.ts';
+import { hasLog } from '../src/source/rotated.ts';
+import { loginFields } from '../src/source/sessions.ts';
+import type { System } from '../src/source/system.ts';
+
+const WTMP = '/var/log/wtmp';
+const BTMP = '/var/log/btmp';
+const DATABASES = ['/var/lib/wtmpdb/wtmp.db', '/var/log/wtmp.db'];
+const AUTH_LOGS = ['/var/log/auth.log', '/var/log/secure'];
+
+async function findAuthLog(system: System): Promise<string | undefined> {
+  for (const path of AUTH_LOGS) if (await hasLog(system, path)) return path;
+  return undefined;
+}
+
+async function findDatabase(system: System): Promise<string | undefined> {
+  for (const path of DATABASES) if (((await system.stat(path))?.size ?? 0) > 0) return path;
+  return undefined;
+}
+
+/**
+ * sshd, su and sudo write to the journal and, where a syslog daemon runs, to auth.log as well. One of the two is read: the journal when it is on disk, since it
+ * knows who wrote an entry; auth.log when the journal is lost at every boot.
+ */
+export default defineLog({
+  name: 'logins',
+  summary: 'logins and logouts, failed attempts, su and sudo, boots and shutdowns',
+  every: '5m',
+  options: z.strictObject({}),
+  fields: loginFields,
+  actions: {
+    login: 'a session began',
+    logout: 'a session ended; same item as its login',
+    failed: 'someone failed to authenticate',
+    boot: 'the machine started',
+    shutdown: 'the machine was shut down; same item as its boot',
+    sudo: 'sudo ran a command as another user',
+    'sudo-failed': 'sudo refused to',
+    su: 'someone became another user',
+    'su-failed': 'someone failed to become another user',
+    'clock-changed': 'the clock was set',
+    forged: 'a log line claims to be of a program that did not write it, or that cannot be shown to have',
+    'history-lost': 'a part of a log was gone before it was read',
+    'record-damaged': 'records or lines that cannot be read were passed over',
+  },
+  sources: {
+    async *wtmp(context, cursor) {
+      if (cursor === undefined && !(await hasLog(context.system, WTMP))) absent(`no ${WTMP}`);
+      yield* wtmpEntries(context, WTMP, cursor);
+    },
+    async *btmp(context, cursor) {
+      if (cursor === undefined && !(await hasLog(context.system, BTMP))) absent(`no ${BTMP}`);
+      yield* btmpEntries(context, BTMP, cursor);
+    },
+    async *wtmpdb(context, cursor) {
+      const path = (await findDatabase(context.system)) ?? absent(`no ${DATABASES.join(' or ')}`);
+      yield* wtmpdbEntries(context, path, cursor);
+    },
+    async *journal(context, cursor) {
+      const journal = await findJournal(context.system);
+      if (journal.missing !== undefined) absent(journal.missing);
+      const log = journal.kept === 'on disk' ? undefined : await findAuthLog(context.system);
+      if (log !== undefined) absent(`the journal is in memory only, and ${log} has the same`);
+      yield* journalEntries(context, cursor);
+    },
+    async *authlog(context, cursor) {
+      const log = (await findAuthLog(context.system)) ?? absent(`no ${AUTH_LOGS.join(' or ')}`);
+      const journal = await findJournal(context.system);
+      if (journal.kept === 'on disk') absent(`the journal is on disk and has the same as ${log}`);
+      yield* authlogEntries(context, log, cursor);
+    },
+  },
+});
