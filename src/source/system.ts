@@ -2,23 +2,19 @@
  * The machine that agents look at: its files below a root (`/`, or a tree given by `--rootfs`) and, when it is the running
  * machine, its commands. Symbolic links are followed inside the root, never out of it.
  */
-import { spawn } from 'node:child_process';
 import { constants, type Stats } from 'node:fs';
 import { access, type FileHandle, lstat, open, readdir, readFile, readlink, stat } from 'node:fs/promises';
 import { delimiter, join, resolve } from 'node:path';
 import { isMissing } from '../errors.ts';
+import { type ExecutableEnd, outputLines, startExecutable } from './process.ts';
 
 const SYSTEM_PATH = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin'];
 const MAX_LINKS = 40;
-const MAX_STDERR = 16 * 1024;
-const MAX_OUTPUT_LINE = 16 * 1024 * 1024;
+/** Locale C and UTC, so that what commands print does not depend on who runs them. */
+const PLAIN = { LC_ALL: 'C', LANGUAGE: 'C', TZ: 'UTC' };
 
 /** How a command ended. `stderr` is cut to 16 KiB. */
-export interface Ended {
-  readonly code: number | null;
-  readonly signal: string | null;
-  readonly stderr: string;
-}
+export type Ended = Pick<ExecutableEnd, 'code' | 'signal' | 'stderr'>;
 
 export interface RunOptions {
   readonly signal?: AbortSignal;
@@ -140,52 +136,22 @@ export class System {
     args: readonly string[],
     options: RunOptions = {},
   ): AsyncGenerator<Buffer, Ended> {
-    const child = spawn(command, args, {
-      env: {
-        ...process.env,
-        PATH: [process.env.PATH ?? '', ...SYSTEM_PATH].join(delimiter),
-        LC_ALL: 'C',
-        LANGUAGE: 'C',
-        TZ: 'UTC',
-        ...options.env,
-      },
-      stdio: ['pipe', 'pipe', 'pipe'],
-    });
-    const kill = (): void => void child.kill('SIGKILL');
-    options.signal?.addEventListener('abort', kill, { once: true });
-    let stderr = '';
-    child.stderr.on('data', (chunk: Buffer) => {
-      if (stderr.length < MAX_STDERR) stderr += chunk.toString();
-    });
-    const ended = new Promise<Ended>((settle, reject) => {
-      child.once('error', reject);
-      child.once('close', (code, signal) => settle({ code, signal, stderr: stderr.slice(0, MAX_STDERR) }));
+    const leaving = new AbortController();
+    const { stdout, ended } = startExecutable({
+      command: [command, ...args],
+      input: options.input ?? '',
+      env: { PATH: [process.env.PATH ?? '', ...SYSTEM_PATH].join(delimiter), ...PLAIN, ...options.env },
+      signal: AbortSignal.any([leaving.signal, ...(options.signal ? [options.signal] : [])]),
     });
     ended.catch(() => {});
-    child.stdin.on('error', () => {});
-    child.stdin.end(options.input ?? '');
     try {
-      let rest: Buffer = Buffer.alloc(0);
-      for await (const chunk of child.stdout as AsyncIterable<Buffer>) {
-        let at = 0;
-        for (let stop = chunk.indexOf(0x0a); stop >= 0; stop = chunk.indexOf(0x0a, at)) {
-          const line = chunk.subarray(at, stop);
-          yield rest.length > 0 ? Buffer.concat([rest, line]) : line;
-          rest = Buffer.alloc(0);
-          at = stop + 1;
-        }
-        if (at < chunk.length) rest = Buffer.concat([rest, chunk.subarray(at)]);
-        if (rest.length > MAX_OUTPUT_LINE)
-          throw new Error(`${command}: a line over ${MAX_OUTPUT_LINE} bytes`);
-      }
-      if (rest.length > 0) yield rest;
+      yield* outputLines(stdout);
       const how = await ended;
-      if (options.signal?.aborted) throw options.signal.reason;
+      options.signal?.throwIfAborted();
       if (how.code !== 0) throw new CommandFailed(command, args, how);
       return how;
     } finally {
-      options.signal?.removeEventListener('abort', kill);
-      kill();
+      leaving.abort();
     }
   }
 

