@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { defineReport } from '../src/plugin/report.ts';
-import { fieldsSchema } from '../src/spool/batch.ts';
+import { type Fields, fieldsSchema } from '../src/spool/batch.ts';
 import { eventsIn } from '../src/store/events.ts';
 import { rowShape } from '../src/store/row-shape.ts';
 import { changedFields, differenceText } from '../src/store/summary.ts';
@@ -13,6 +13,13 @@ const row = z.object({
   before: fieldsSchema.nullable().describe('its fields before; null when it was not there'),
   after: fieldsSchema.nullable().describe('its fields after; null when it is gone'),
 });
+
+/** Fields without those that the row's own columns show. */
+function others(fields: Fields | null): Fields | undefined {
+  if (fields === null) return undefined;
+  const { kind: _kind, name: _name, ...rest } = fields;
+  return rest;
+}
 
 export default defineReport<z.infer<typeof row>>({
   name: 'users',
@@ -28,7 +35,7 @@ export default defineReport<z.infer<typeof row>>({
     {
       key: 'changed',
       title: 'what',
-      text: ({ before, after }) => differenceText(before ?? undefined, after ?? undefined),
+      text: ({ before, after }) => differenceText(others(before), others(after)),
     },
   ],
   async *rows(store, scope) {

@@ -11,9 +11,7 @@ export const historyFields = z.strictObject({
   transaction: z
     .string()
     .optional()
-    .describe(
-      'groups what one command did: begin as written (apt, zypp, apk, pacman) or number (dnf, yum), unique within the source',
-    ),
+    .describe('groups what one command did: begin as written (apt, zypp, apk, pacman) or number (dnf, yum)'),
   end: timeSchema.optional().describe('when that command ended'),
   unfinished: z.literal(true).optional().describe('no end was recorded: the command was killed'),
   error: z

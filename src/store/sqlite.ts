@@ -9,6 +9,8 @@ import type { SqliteTarget } from './url.ts';
 
 /** How long a statement waits for another process' transaction. */
 const BUSY_MS = 5000;
+/** Page cache: loading many nodes touches every index in many places, and SQLite's own 2 MiB are too few for that. */
+const CACHE_KIB = 64 * 1024;
 
 function adapted(statement: StatementSync): SqliteStatement {
   const values = (parameters: readonly unknown[]): SQLInputValue[] => [...parameters] as SQLInputValue[];
@@ -26,6 +28,7 @@ function openFile(target: SqliteTarget): DatabaseSync {
     const database = new DatabaseSync(target.path, { timeout: BUSY_MS });
     // FULL: a batch leaves the spool once load() resolves, so the commit must survive a power cut.
     database.exec('pragma journal_mode = wal; pragma synchronous = full');
+    database.exec(`pragma cache_size = -${CACHE_KIB}`);
     return database;
   } catch (error) {
     throw new DsacError('unavailable', `cannot open the store ${target.label}: ${reasonOf(error)}`, {
