@@ -9,7 +9,7 @@ import type { DatabaseSync } from 'node:sqlite';
 import { isMissing } from '../errors.ts';
 import type { System } from './system.ts';
 
-const PARTS = ['', '-journal'];
+const PARTS = ['', '-wal', '-journal'];
 const ATTEMPTS = 5;
 
 /** What would change if a writer were at work: size and time of every part. */
