@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { projectRoot } from '../plugin/registry.ts';
+import { projectRoot } from '../config/project.ts';
 
 /** DSAC's version, from package.json. */
 export function version(): string {

@@ -1,8 +1,9 @@
 /** Finds plugins: one per file in agents/, dispatchers/, processors/ and reports/; the file name is the plugin's name. */
-import { existsSync, readdirSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { didYouMean } from '../config/nearest.ts';
+import { projectRoot } from '../config/project.ts';
 import { DsacError, reasonOf } from '../errors.ts';
 import type { AnyAgent } from './agent.ts';
 import type { AnyHandler } from './handler.ts';
@@ -19,13 +20,6 @@ export interface PluginKinds {
 export type PluginFolder = keyof PluginKinds;
 
 const PLUGIN_FILE = /^([a-z][a-z0-9-]*)\.(?:ts|js)$/;
-
-/** The project's folder: where package.json is, above this file in the sources and in the build alike. */
-export const projectRoot: string = (() => {
-  let at = dirname(fileURLToPath(import.meta.url));
-  while (!existsSync(join(at, 'package.json'))) at = dirname(at);
-  return at;
-})();
 
 /** Where this process' plugins are: beside the sources it runs from, or in the build. */
 function folderPath(folder: PluginFolder): string {

@@ -90,16 +90,15 @@ async function readPart(path: string): Promise<string> {
   try {
     return await readFile(path, 'utf8');
   } catch (error) {
-    throw new DsacError(
-      'config',
-      `cannot read ${path}: ${isMissing(error) ? 'it is not there' : reasonOf(error)}`,
-      {
-        cause: error,
-        hint: isMissing(error)
-          ? 'run dsac init first (with the same --home)'
-          : 'run as the user that ran dsac init',
-      },
-    );
+    if (isMissing(error)) {
+      throw new DsacError('config', `cannot read ${path}: it is not there`, {
+        hint: 'run dsac init first (with the same --home)',
+      });
+    }
+    throw new DsacError('config', `cannot read ${path}: ${reasonOf(error)}`, {
+      cause: error,
+      hint: 'run as the user that ran dsac init',
+    });
   }
 }
 

@@ -4,10 +4,10 @@ import { symlinkSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { z } from 'zod';
+import { nameSchema } from '../../src/config/name.ts';
 import { parseDuration } from '../../src/config/time.ts';
 import type { AnyAgent } from '../../src/plugin/agent.ts';
 import { hasPlugin } from '../../src/plugin/registry.ts';
-import { nameSchema } from '../../src/config/name.ts';
 import { Bench } from '../helpers/bench.ts';
 import { temporary } from '../helpers/tree.ts';
 

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Command, Option } from 'commander';
-import { projectRoot } from '../../plugin/registry.ts';
+import { projectRoot } from '../../config/project.ts';
 import { type CommonOptions, pathsFor, withCommon } from '../setting.ts';
 import { writeOut } from '../terminal.ts';
 

@@ -3,8 +3,8 @@ import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Command } from 'commander';
+import { projectRoot } from '../../config/project.ts';
 import { DsacError } from '../../errors.ts';
-import { projectRoot } from '../../plugin/registry.ts';
 import { EXIT } from '../exit.ts';
 import { writeOut } from '../terminal.ts';
 
