@@ -4,6 +4,7 @@
  * 69: the source is absent; any other: it failed, and nothing of this run counts.
  */
 import { z } from 'zod';
+import { nameSchema } from '../src/config/name.ts';
 import {
   type AgentContext,
   absent,
@@ -16,7 +17,6 @@ import {
 import { trustedExecutable } from '../src/plugin/executable.ts';
 import { CommandFailed } from '../src/source/system.ts';
 import { bySchema, fieldsSchema, timeSchema } from '../src/spool/batch.ts';
-import { nameSchema } from '../src/config/name.ts';
 
 /** EX_UNAVAILABLE of sysexits(3). */
 const ABSENT = 69;
