@@ -1,15 +1,15 @@
 import { z } from 'zod';
 import { absent, defineLog } from '../src/plugin/agent.ts';
-import { findJournal } from '../src/source/journalctl.ts';
+import { findJournal } from '../src/source/logins/journalctl.ts';
 import {
   authlogEntries,
   btmpEntries,
   journalEntries,
   wtmpdbEntries,
   wtmpEntries,
-} from '../src/source/loginentries.ts';
+} from '../src/source/logins/loginentries.ts';
+import { loginFields } from '../src/source/logins/sessions.ts';
 import { hasLog } from '../src/source/rotated.ts';
-import { loginFields } from '../src/source/sessions.ts';
 import type { System } from '../src/source/system.ts';
 
 const WTMP = '/var/log/wtmp';

@@ -1,13 +1,13 @@
 import { z } from 'zod';
 import { defineLog } from '../src/plugin/agent.ts';
-import { apkLog } from '../src/source/apk-log.ts';
-import { aptHistory } from '../src/source/apt-history.ts';
-import { dnfEntries } from '../src/source/dnf-history.ts';
-import { dpkgLog } from '../src/source/dpkg-log.ts';
+import { apkLog } from '../src/source/history/apk-log.ts';
+import { aptHistory } from '../src/source/history/apt-history.ts';
+import { dnfEntries } from '../src/source/history/dnf-history.ts';
+import { dpkgLog } from '../src/source/history/dpkg-log.ts';
+import { historyActions, historyFields, readHistory } from '../src/source/history/packagehistory.ts';
+import { pacmanLog } from '../src/source/history/pacman-log.ts';
+import { zyppHistory } from '../src/source/history/zypp-history.ts';
 import { localClock } from '../src/source/localtime.ts';
-import { historyActions, historyFields, readHistory } from '../src/source/packagehistory.ts';
-import { pacmanLog } from '../src/source/pacman-log.ts';
-import { zyppHistory } from '../src/source/zypp-history.ts';
 
 /**
  * What package managers recorded of themselves, also from before DSAC was installed. An item is `<manager>/<name>/<arch>`, as far as the log says the

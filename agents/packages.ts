@@ -10,14 +10,14 @@ import {
   type InventorySource,
   type Step,
 } from '../src/plugin/agent.ts';
-import { apkPackages } from '../src/source/apk.ts';
-import { dpkgPackages } from '../src/source/dpkg.ts';
-import { named, type Package, type PackageFields, packageFields } from '../src/source/package.ts';
-import { pacmanPackages } from '../src/source/pacman.ts';
-import { rpmPackages } from '../src/source/rpm.ts';
+import { apkPackages } from '../src/source/packages/apk.ts';
+import { dpkgPackages } from '../src/source/packages/dpkg.ts';
+import { named, type Package, type PackageFields, packageFields } from '../src/source/packages/package.ts';
+import { pacmanPackages } from '../src/source/packages/pacman.ts';
+import { rpmPackages } from '../src/source/packages/rpm.ts';
+import { compareVersions, type Manager } from '../src/source/packages/version.ts';
 import type { System } from '../src/source/system.ts';
 import { keyText } from '../src/source/text.ts';
-import { compareVersions, type Manager } from '../src/source/version.ts';
 
 /**
  * A manager's packages as items. A database without any is "absent": no manager removes its last package, so an empty one belongs to a

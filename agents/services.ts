@@ -7,11 +7,11 @@
  */
 import { z } from 'zod';
 import { type AgentContext, absent, type Change, defineInventory, type Step } from '../src/plugin/agent.ts';
-import { initOf, isBootedWithSystemd } from '../src/source/init.ts';
-import { openRcServices } from '../src/source/openrc.ts';
-import { loadedUnits, unitFiles } from '../src/source/systemctl.ts';
-import { isInstance, mergeUnits } from '../src/source/systemd.ts';
-import { sysvServices } from '../src/source/sysv.ts';
+import { initOf, isBootedWithSystemd } from '../src/source/services/init.ts';
+import { openRcServices } from '../src/source/services/openrc.ts';
+import { loadedUnits, unitFiles } from '../src/source/services/systemctl.ts';
+import { isInstance, mergeUnits } from '../src/source/services/systemd.ts';
+import { sysvServices } from '../src/source/services/sysv.ts';
 import { keyText } from '../src/source/text.ts';
 
 const fields = z.object({

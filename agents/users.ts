@@ -8,8 +8,8 @@
  */
 import { z } from 'zod';
 import { absent, type Change, defineInventory, type Step } from '../src/plugin/agent.ts';
-import { readAccountFiles } from '../src/source/account-files.ts';
-import { accountItems } from '../src/source/account-items.ts';
+import { readAccountFiles } from '../src/source/accounts/account-files.ts';
+import { accountItems } from '../src/source/accounts/account-items.ts';
 
 const fields = z.object({
   kind: z.enum(['user', 'group', 'nis']).describe('what it is; nis: a + or - line of passwd or group'),

@@ -16,7 +16,7 @@ import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import logins from '../../agents/logins.ts';
-import type { LoginEvent } from '../../src/source/sessions.ts';
+import type { LoginEvent } from '../../src/source/logins/sessions.ts';
 import { collectEntries, lastCursor } from '../helpers/sources.ts';
 import { temporary } from '../helpers/tree.ts';
 

@@ -12,7 +12,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import packageHistory from '../../agents/package-history.ts';
-import type { HistoryEvent } from '../../src/source/packagehistory.ts';
+import type { HistoryEvent } from '../../src/source/history/packagehistory.ts';
 import { eventSchema } from '../../src/spool/batch.ts';
 import { collectEntries, lastCursor } from '../helpers/sources.ts';
 import { fixtures, sharedFixture, temporary, tree } from '../helpers/tree.ts';

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { type TestContext, test } from 'node:test';
 import packages from '../../agents/packages.ts';
-import type { PackageFields } from '../../src/source/package.ts';
+import type { PackageFields } from '../../src/source/packages/package.ts';
 import { canonical } from '../../src/spool/canonical.ts';
 import { Bench } from '../helpers/bench.ts';
 import { collectItems } from '../helpers/sources.ts';

@@ -1,0 +1,67 @@
+/** Runs journalctl for the entries that the `logins` agent reads, and finds out where a machine's journal is. */
+
+import type { System } from '../system.ts';
+import { entryCursor, journalMatches, parseEntry } from './journal.ts';
+
+const PERSISTENT = '/var/log/journal';
+const VOLATILE = '/run/log/journal';
+/** journald's socket: without it nobody writes to the journal that may still lie there. */
+const SOCKET = '/run/systemd/journal/socket';
+
+/** Where a machine's journal is kept, or why it cannot be read. */
+export type JournalPlace =
+  | { readonly kept: 'on disk' | 'in memory'; readonly missing?: never }
+  | { readonly kept?: never; readonly missing: string };
+
+async function hasFiles(system: System, folder: string): Promise<boolean> {
+  // a running machine shows only the journal of its own machine id
+  const own = system.live ? (await system.read('/etc/machine-id'))?.toString('latin1').trim() : undefined;
+  for (const machine of own === undefined ? ((await system.list(folder)) ?? []) : [own]) {
+    const files = (await system.list(`${folder}/${machine}`)) ?? [];
+    if (files.some((name) => /\.journal~?$/.test(name))) return true;
+  }
+  return false;
+}
+
+/** Finds the journal of the machine looked at. */
+export async function findJournal(system: System): Promise<JournalPlace> {
+  const isOnDisk = await hasFiles(system, PERSISTENT);
+  if (!isOnDisk && !(system.live && (await hasFiles(system, VOLATILE))))
+    return { missing: `no journal files in ${PERSISTENT}${system.live ? ` or ${VOLATILE}` : ''}` };
+  if ((await system.which('journalctl')) === undefined)
+    return { missing: 'there are journal files, but no journalctl to read them' };
+  if (system.live && (await system.stat(SOCKET)) === undefined)
+    return { missing: `there are journal files, but journald does not run (no ${SOCKET})` };
+  return { kept: isOnDisk ? 'on disk' : 'in memory' };
+}
+
+export type JournalStep = { readonly line: Buffer; readonly lost?: never } | { readonly lost: string };
+
+/**
+ * The lines of `journalctl -o json` behind the entry with cursor `after`; all there is without one. journalctl goes silently to the nearest entry when that
+ * one is gone, so it is asked for the entry itself first: when another comes, or none, entries between may have been lost, and that is said.
+ */
+export async function* readJournal(
+  system: System,
+  after: string | undefined,
+  signal: AbortSignal,
+): AsyncGenerator<JournalStep> {
+  const where = system.live ? [] : [`--directory=${await system.path(PERSISTENT)}`];
+  const from = after === undefined ? [] : [`--cursor=${after}`];
+  const args = ['--output=json', '--all', '--quiet', '--no-pager', ...where, ...from, ...journalMatches];
+  let expected = after;
+  for await (const line of system.lines('journalctl', args, { signal })) {
+    if (expected !== undefined) {
+      const found = entryCursor(parseEntry(line) ?? {});
+      const isThere = found === expected;
+      expected = undefined;
+      if (isThere) continue;
+      yield {
+        lost: 'the entry that had been read last is gone from the journal: entries behind it may be gone too',
+      };
+    }
+    yield { line };
+  }
+  if (expected !== undefined)
+    yield { lost: 'the journal holds neither the entry that had been read last nor any behind it' };
+}
