@@ -8,8 +8,9 @@ import { DsacError } from '../errors.ts';
 import type { Agent, AnyAgent } from '../plugin/agent.ts';
 import type { AnyHandler } from '../plugin/handler.ts';
 import { hasPlugin, loadPlugin, pluginNames } from '../plugin/registry.ts';
-import { RECEIPTS, type Task } from './collect.ts';
-import type { Post } from './deliver.ts';
+import type { Task } from './agent-run.ts';
+import { RECEIPTS } from './collect.ts';
+import type { Post } from './post.ts';
 
 const DEFAULT_TIMEOUT = 300_000;
 const DEFAULT_DEADLINE = 300_000;

@@ -4,7 +4,7 @@ import type { Log } from '../log.ts';
 import type { AgentContext } from '../plugin/agent.ts';
 import { System } from '../source/system.ts';
 import type { BatchEvent } from '../spool/batch.ts';
-import type { Task } from './collect.ts';
+import type { Task } from './agent-run.ts';
 import { snapshotEvents } from './diff.ts';
 import { outcomeOf, readInventory, readStretches, type SourceOutcome } from './sources.ts';
 

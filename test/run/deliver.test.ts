@@ -13,7 +13,8 @@ import {
   defineDispatcher,
   type Parcel,
 } from '../../src/plugin/handler.ts';
-import { type Delivered, deliver, type Post } from '../../src/run/deliver.ts';
+import { type Delivered, deliver } from '../../src/run/deliver.ts';
+import type { Post } from '../../src/run/post.ts';
 import type { Batch } from '../../src/spool/batch.ts';
 import { batchFile } from '../../src/spool/names.ts';
 import { Spool } from '../../src/spool/spool.ts';

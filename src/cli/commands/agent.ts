@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { DsacError } from '../../errors.ts';
-import type { AgentOutcome, Task } from '../../run/collect.ts';
+import type { Task } from '../../run/agent-run.ts';
+import type { AgentOutcome } from '../../run/collect.ts';
 import { EXIT } from '../exit.ts';
 import { type CommonOptions, prepare, type Setting, withCommon } from '../setting.ts';
 import { say, writeOut } from '../terminal.ts';

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import type { HandlerFolder } from '../../run/configured.ts';
-import type { Delivered, Delivery, Post } from '../../run/deliver.ts';
+import type { Delivered } from '../../run/deliver.ts';
+import type { Delivery, Post } from '../../run/post.ts';
 import { EXIT } from '../exit.ts';
 import { type CommonOptions, prepare, type Setting, withCommon } from '../setting.ts';
 import { say, writeOut } from '../terminal.ts';

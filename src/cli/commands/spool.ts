@@ -83,7 +83,7 @@ async function cat(patterns: string[], options: SpoolOptions): Promise<void> {
 async function stat(options: SpoolOptions): Promise<void> {
   const { spool, setting } = await openSpool(options);
   const { shares } = await import('../../run/inspect.ts');
-  const { handlersDirectory } = await import('../../run/deliver.ts');
+  const { handlersDirectory } = await import('../../run/post.ts');
   const { readDestination } = await import('../../run/destination.ts');
   const { columns, formatBytes } = await import('../output/columns.ts');
   const now = setting.clock().getTime();

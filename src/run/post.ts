@@ -1,0 +1,55 @@
+/** A spool's handlers as configured, and what one run of them is about. */
+import { join, matchesGlob } from 'node:path';
+import type { Paths } from '../config/paths.ts';
+import type { Log } from '../log.ts';
+import type { AnyHandler, StoreAddress } from '../plugin/handler.ts';
+import type { Spool } from '../spool/spool.ts';
+
+/** One dispatcher or processor as configured. */
+export interface Post {
+  readonly name: string;
+  readonly handler: AnyHandler;
+  readonly options: unknown;
+  /** Names or globs of agents. */
+  readonly agents: readonly string[];
+  readonly deadlineMs: number;
+  /** Tries for a batch that fails by its own fault. */
+  readonly attempts: number;
+}
+
+export interface DeliverRun {
+  readonly spool: Spool;
+  /** `out` or `in`: keeps the two stacks' handler states apart. */
+  readonly stack: 'out' | 'in';
+  readonly paths: Paths;
+  /** The database that reports read, as configured. */
+  readonly store: StoreAddress;
+  readonly log: Log;
+  readonly clock: () => Date;
+  readonly random: () => number;
+  readonly signal: AbortSignal;
+  readonly print: (text: string) => void;
+  /** Names of posts to drive, or undefined for all; named ones are tried although they back off. */
+  readonly only: readonly string[] | undefined;
+}
+
+/** How one handler's run went, in batches. */
+export interface Delivery {
+  readonly handler: string;
+  readonly outcome: 'ok' | 'down' | 'busy' | 'waiting';
+  readonly delivered: number;
+  readonly deferred: number;
+  readonly failed: number;
+  readonly reason?: string;
+  readonly failingSince?: string;
+}
+
+/** Whether an agent's batches are wanted by a post. */
+export function wants(post: Pick<Post, 'agents'>, agent: string): boolean {
+  return post.agents.some((glob) => glob === agent || matchesGlob(agent, glob));
+}
+
+/** The directory that holds what is remembered of a stack's handlers. */
+export function handlersDirectory(paths: Paths, stack: 'out' | 'in'): string {
+  return join(paths.lib, 'handlers', stack);
+}
