@@ -99,10 +99,10 @@ function stateAction(change: Both): string {
 
 function stateSteps(change: Both): Step<ServiceFields>[] {
   if (!differ(change, STATE_FIELDS)) return [];
-  const isNews = change.before.since !== change.after.since;
-  return [
-    { action: stateAction(change), fields: STATE_FIELDS, time: isNews ? change.after.since : undefined },
-  ];
+  const { before, after } = change;
+  // Two starts within one second have one time: then the invocation tells that it is the newer one's.
+  const isNews = before.since !== after.since || before.invocation !== after.invocation;
+  return [{ action: stateAction(change), fields: STATE_FIELDS, time: isNews ? after.since : undefined }];
 }
 
 /** An instance of a template is there only while it runs: coming and going is starting and stopping. */
