@@ -111,12 +111,15 @@ export class Round {
     return files.sort((a, b) => (a.name < b.name ? -1 : 1));
   }
 
-  /** Opens a file; damage that appeared in the queue is set aside. Batches of agents that the handler does not want count as delivered. */
+  /** Opens a file; damage that appeared in the queue is set aside, what is whole beside it becomes files of its own. Batches of agents that the handler does not want count as delivered. */
   async #consign(file: SpoolFile): Promise<Consignment | undefined> {
     try {
       const decoded = await this.#run.spool.open(file.path);
       const damage = decoded.find((one) => one.damage)?.damage;
       if (damage) {
+        for (const { batch } of decoded) {
+          if (batch) await this.#run.spool.divide(file, batchFile(batch.header), batch.bytes);
+        }
         await this.#run.spool.quarantine(file, `at byte ${damage.offset}: ${damage.reason}`);
         this.#count.failed++;
         return undefined;

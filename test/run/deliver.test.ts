@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { z } from 'zod';
@@ -217,4 +217,25 @@ test('P8: a handler that another process drives is left alone', async (t) => {
   using _lock = takeLock(join(yard.paths.lib, 'handlers/out/one.lock'));
   assert.equal((await yard.run([post('one', takesAll([]))])).deliveries[0]!.outcome, 'busy');
   assert.equal(yard.ls('queue/one').length, 1);
+});
+
+test('damage that appears in a queued segment is set aside alone, and the whole batches in it are delivered', async (t) => {
+  const yard = new Yard(t);
+  await yard.spool.create();
+  const [first, second, third] = batches(3).map(({ bytes }) => bytes);
+  await yard.spool.enter('segment.x.0000000001.jsonl', Buffer.concat([first!, second!, third!]));
+  const taken: number[] = [];
+  const down = post('one', async () => {
+    throw new DestinationDown('not now');
+  });
+  await yard.run([down]);
+  const spoiled = Buffer.from(second!);
+  spoiled[spoiled.length - 20]! ^= 1;
+  writeFileSync(
+    join(yard.paths.out, 'queue/one/segment.x.0000000001.jsonl'),
+    Buffer.concat([first!, spoiled, third!]),
+  );
+  await yard.run([post('one', takesAll(taken))], ['one']);
+  assert.deepEqual(taken, [1, 3]);
+  assert.deepEqual(yard.ls('corrupt'), ['segment.x.0000000001.jsonl']);
 });
