@@ -5,7 +5,7 @@
  * - **gapped**: a batch must exist and is not here: a hole in the numbers of a stream, or a receipt that names a head which has not come; when
  *   the hole overlaps the window.
  * - **silent**: an agent has not run for three of its intervals and for 24 hours at least.
- * - **late**: an agent has not run for two of its intervals and ten minutes.
+ * - **late**: an agent has not run for two of its intervals and ten minutes, or its last run failed: what happened since is not here.
  * - **complete**: none of these. A node is as bad as the worst of its streams, in this order.
  *
  * "Has not run" is measured by receipts, up to the end of the window or now, whichever is earlier. Of an agent without a receipt the
@@ -209,7 +209,8 @@ interface AgentFacts {
 function punctuality({ agent, run }: AgentFacts, seen: string | null, question: Question): NodeState {
   if (agent === 'receipts' || seen === null) return 'complete';
   const end = Math.min(question.until.getTime(), question.now.getTime());
-  return lateness(end - storedMs(seen), run?.every_ms ?? null);
+  const state = lateness(end - storedMs(seen), run?.every_ms ?? null);
+  return state === 'complete' && run?.outcome === 'failed' ? 'late' : state;
 }
 
 function stateOf(subject: AgentFacts, stream: StreamRow, facts: Facts, question: Question): StreamState {
@@ -309,7 +310,8 @@ export function gapText(gaps: readonly Gap[]): string {
   return gaps.map(({ from, to }) => (from === to ? `${from}` : `${from}–${to}`)).join(', ');
 }
 
-function nameOf({ host, agent, state, gaps }: StreamState): string {
+function nameOf({ host, agent, state, gaps, outcome }: StreamState): string {
+  if (state === 'late' && outcome === 'failed') return `${host} ${agent} (last run failed)`;
   if (state === 'gapped')
     return `${host} ${agent} ${gapText(gaps.slice(0, 3))}${gaps.length > 3 ? ', …' : ''}`;
   return state === 'forked' ? `${host} ${agent}` : host;

@@ -194,6 +194,13 @@ test('a node that is not root is told what it may not read, and everything else 
   assert.equal(status, 69);
   assert.match(String(stderr), /^dsac-agent: logins: failed: btmp: EACCES/);
   assert.match(String(run('spool', 'ls').stdout), / users +snapshot /);
+  assert.equal(run('dispatch').status, 0);
+  assert.equal(run('process').status, 0);
+  assert.match(
+    String(run('report', 'users').stdout),
+    /^incomplete: 0 of 1 nodes complete; 1 late: \S+ logins \(last run failed\)\n/,
+    'what could not be read counts as complete',
+  );
 });
 
 test('bytes from a node never act on a terminal: not in spool ls, not in a report', async (t) => {
