@@ -16,6 +16,9 @@ import { version } from './version.ts';
 /** The commands that are also bins of their own: `dsac-agent` is `dsac agent`. */
 const OWN_BIN = /^dsac-(agent|dispatch|consume|process|report|spool)$/;
 
+/** An option of every command, given before the command. */
+const MISPLACED = /unknown option '--(?:config|home|rootfs|verbose)'/;
+
 /** Every command of `dsac`, in the order of a batch's way. */
 export function buildProgram(): Command {
   const program = new Command('dsac')
@@ -43,11 +46,12 @@ export function buildProgram(): Command {
   return program;
 }
 
-/** A reader that goes away (`dsac report | head`) ends the command quietly. */
-function endQuietlyOnClosedPipe(): void {
+/** A reader that goes away (`dsac report | head`) ends the command quietly; an output that cannot be written ends it with the reason. */
+function endOnLostOutput(name: string): void {
   process.stdout.on('error', (error) => {
-    if (errorCode(error) !== 'EPIPE') throw error;
-    process.exit(EXIT.ok);
+    if (errorCode(error) === 'EPIPE') process.exit(EXIT.ok);
+    say(name, `error: cannot write to standard output: ${error.message}`);
+    process.exit(EXIT.io);
   });
 }
 
@@ -55,7 +59,7 @@ function endQuietlyOnClosedPipe(): void {
  * Runs one command line. `name` is the bin's own name; all but `dsac` stand for a command of it. Sets `process.exitCode`.
  */
 export async function main(name: string, args: readonly string[]): Promise<void> {
-  endQuietlyOnClosedPipe();
+  endOnLostOutput(name);
   const command = OWN_BIN.exec(name)?.[1];
   const program = buildProgram();
   try {
@@ -79,6 +83,11 @@ function ended(error: unknown, name: string, verbose: boolean): number {
   if (!(error instanceof CommanderError)) return complain(name, error, verbose);
   if (error.exitCode === 0) return EXIT.ok;
   const [message, guess] = error.message.split('\n');
+  if (name === 'dsac' && MISPLACED.test(message!)) {
+    say(name, `${message!}`);
+    say(name, 'hint: give it after the command: dsac init --home DIR');
+    return EXIT.usage;
+  }
   const near = /^\(Did you mean (.+)\?\)$/.exec(guess ?? '')?.[1];
   say(name, error.code === 'commander.help' ? 'error: no command given' : message!);
   say(

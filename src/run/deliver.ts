@@ -12,6 +12,8 @@ import { Round } from './round.ts';
 export interface Delivered {
   readonly routed: Routed | undefined;
   readonly deliveries: readonly Delivery[];
+  /** Queues of handlers that are not configured (any more), with files in them. */
+  readonly orphans: readonly { readonly handler: string; readonly files: number }[];
 }
 
 async function runPost(run: DeliverRun, post: Post): Promise<Delivery> {
@@ -45,11 +47,22 @@ async function route(run: DeliverRun, posts: readonly Post[]): Promise<Routed | 
   return run.spool.route(interests, run.signal);
 }
 
+async function orphans(run: DeliverRun, posts: readonly Post[]): Promise<Delivered['orphans']> {
+  const found: { handler: string; files: number }[] = [];
+  for (const handler of await run.spool.handlers('queue')) {
+    if (posts.some(({ name }) => name === handler)) continue;
+    let files = 0;
+    for await (const _ of run.spool.files('queue', handler)) files++;
+    if (files > 0) found.push({ handler, files });
+  }
+  return found;
+}
+
 /** Routes what is new to all posts, then lets the posts (or those that `only` names) work side by side until their queues are empty. */
 export async function deliver(run: DeliverRun, posts: readonly Post[]): Promise<Delivered> {
   await run.spool.create();
   const routed = await route(run, posts);
   const driven = posts.filter(({ name }) => run.only?.includes(name) ?? true);
   const deliveries = await Promise.all(driven.map((post) => runPost(run, post)));
-  return { routed, deliveries };
+  return { routed, deliveries, orphans: await orphans(run, posts) };
 }

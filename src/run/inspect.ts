@@ -1,8 +1,9 @@
 /** Looks into a spool for a person: what lies where, since when, and why. */
+import { existsSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { DsacError, reasonOf } from '../errors.ts';
-import { isBatchFile } from '../spool/names.ts';
-import { HANDLER_STATES, type Spool, type SpoolFile } from '../spool/spool.ts';
+import { isShown } from '../spool/names.ts';
+import { HANDLER_STATES, PLAIN_STATES, type Spool, type SpoolFile } from '../spool/spool.ts';
 import { readWhy } from '../spool/why.ts';
 
 /** A file of a spool as `ls` shows it. */
@@ -32,7 +33,7 @@ function toSpoolFile(root: string, relative: string): SpoolFile | undefined {
   const parts = relative.split('/');
   const state = parts[0] as SpoolFile['state'];
   const perHandler = (HANDLER_STATES as readonly string[]).includes(state);
-  if (parts.length !== (perHandler ? 3 : 2) || !isBatchFile(basename(relative))) return undefined;
+  if (parts.length !== (perHandler ? 3 : 2) || !isShown(state, basename(relative))) return undefined;
   const place = perHandler ? { handler: parts[1]! } : {};
   return { state, ...place, name: basename(relative), path: join(root, relative) };
 }
@@ -40,6 +41,13 @@ function toSpoolFile(root: string, relative: string): SpoolFile | undefined {
 /** What a person may mean by a pattern: a path below the spool, a directory, or a name in any directory. */
 function meanings(pattern: string): string[] {
   return pattern.includes('/') ? [pattern, `${pattern}/**`] : [`${pattern}/**`, `**/${pattern}`];
+}
+
+/** Whether a pattern names a directory of the spool, which may well be empty. */
+function isPlace(spool: Spool, pattern: string): boolean {
+  const [state, handler, ...rest] = pattern.split('/');
+  if (handler === undefined) return [...PLAIN_STATES, ...HANDLER_STATES].some((one) => one === state);
+  return rest.length === 0 && existsSync(join(spool.root, pattern));
 }
 
 /**
@@ -57,7 +65,7 @@ export async function findFiles(spool: Spool, patterns: readonly string[]): Prom
       suppressErrors: false,
     });
     const files = names.flatMap((name) => toSpoolFile(spool.root, name) ?? []);
-    if (files.length === 0 && patterns.length > 0) {
+    if (files.length === 0 && patterns.length > 0 && !isPlace(spool, pattern)) {
       throw new DsacError('usage', `nothing in ${spool.root} matches '${pattern}'`, {
         hint: "patterns are names or paths below the spool, such as 'packages.*', 'queue/broker/*' or 'corrupt'",
       });

@@ -53,7 +53,7 @@ export async function runReport(
   report: AnyReport,
   scope: Scope,
   format: Format,
-  write: (text: string) => void | Promise<void>,
+  write: (text: string) => unknown,
 ): Promise<number> {
   if (scope.since >= scope.until) {
     const [since, until] = [scope.since.toISOString(), scope.until.toISOString()];

@@ -29,7 +29,7 @@ export interface Disk {
   mkdir(path: string, mode?: number): Promise<void>;
   /** fsyncs a directory: names made or removed in it survive a power cut from here on. */
   sync(directory: string): Promise<void>;
-  /** Names in a directory, streamed in no order; nothing when it is not there. */
+  /** Names of the regular files in a directory, streamed in no order; nothing when it is not there. */
   list(directory: string): AsyncGenerator<string>;
   /** Size in bytes and time of last change in ms, or undefined when it is not there. */
   stat(path: string): Promise<{ size: number; mtimeMs: number; links: number } | undefined>;
@@ -76,8 +76,9 @@ export const realDisk: Disk = {
   sync: syncDirectory,
   async *list(directory) {
     try {
+      // A pipe, device or link in a spool is no batch, and opening one could hang or lead elsewhere.
       for await (const entry of await opendir(directory, { bufferSize: 512 }))
-        if (!entry.isDirectory()) yield entry.name;
+        if (entry.isFile()) yield entry.name;
     } catch (error) {
       if (!isMissing(error)) throw error;
     }

@@ -8,6 +8,11 @@ export function isBatchFile(name: string): boolean {
   return SUFFIX.test(name) && !name.startsWith('.');
 }
 
+/** Whether a name is shown as a file of this state: batches everywhere, and in `corrupt` whatever was set aside. */
+export function isShown(state: string, name: string): boolean {
+  return isBatchFile(name) || (state === 'corrupt' && !name.startsWith('.') && !name.endsWith('.why.json'));
+}
+
 /** Ten digits sort as numbers up to 9,999,999,999; a longer sequence number still gives a legal, unique name. */
 function ordinal(n: number): string {
   return String(n).padStart(10, '0');

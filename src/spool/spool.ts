@@ -9,7 +9,7 @@ import { basename, dirname, join } from 'node:path';
 import { DsacError, errorCode, isMissing, reasonOf } from '../errors.ts';
 import { type Decoded, decode, unfold } from './decode.ts';
 import { type Disk, readIfThere, realDisk, unlessDone } from './disk.ts';
-import { isBatchFile } from './names.ts';
+import { isBatchFile, isShown } from './names.ts';
 import { whyName, writeWhy } from './why.ts';
 
 /** The states that have one directory for the whole spool. */
@@ -112,7 +112,7 @@ export class Spool {
   async *files(state: SpoolFile['state'], handler?: string): AsyncGenerator<SpoolFile> {
     const directory = this.directory(state, handler);
     for await (const name of this.disk.list(directory)) {
-      if (isBatchFile(name))
+      if (isShown(state, name))
         yield { state, name, path: join(directory, name), ...(handler === undefined ? {} : { handler }) };
     }
   }
@@ -172,7 +172,20 @@ export class Spool {
       if (leaving.length >= 256) await leave();
     }
     await leave();
+    await this.#setStrangersAside(done);
     return done;
+  }
+
+  /** What lies in `new` under a name that no batch has was put there by someone else: kept, but not in the way. */
+  async #setStrangersAside(done: Routed): Promise<void> {
+    for await (const name of this.disk.list(this.directory('new'))) {
+      if (isBatchFile(name) || name.startsWith('.')) continue;
+      await this.quarantine(
+        { state: 'new', name, path: join(this.directory('new'), name) },
+        'its name is not a batch’s: expected *.jsonl or *.jsonl.zst',
+      );
+      done.corrupt++;
+    }
   }
 
   /** The agents in a file that is whole; otherwise sets the damage aside and answers undefined. */
@@ -299,7 +312,7 @@ export class Spool {
 
   /** `name`, or `name` with a number before its ending when another file has it: nothing set aside is ever overwritten. */
   async #freeName(directory: string, name: string): Promise<string> {
-    const dot = name.indexOf('.jsonl');
+    const dot = name.includes('.jsonl') ? name.indexOf('.jsonl') : name.length;
     for (let n = 1; ; n++) {
       const candidate = n === 1 ? name : `${name.slice(0, dot)}~${n}${name.slice(dot)}`;
       if ((await this.disk.stat(join(directory, candidate))) === undefined) return candidate;

@@ -79,6 +79,11 @@ const mistakes: [args: string[], code: number, said: RegExp][] = [
     78,
     /^dsac-agent: error: cannot read .*node\.id: it is not there\ndsac-agent: hint: run dsac init first/,
   ],
+  [
+    ['--home', '/x', 'init'],
+    64,
+    /^dsac: error: unknown option '--home'\ndsac: hint: give it after the command/,
+  ],
   [['spool', 'ls'], 78, /^dsac-spool: error: no spool at /],
   [
     ['agent', '--config', '/no/such.yaml'],
@@ -279,4 +284,68 @@ test('a bin works through a symbolic link, as npm installs it', async (t) => {
     execFileSync(process.execPath, [link, '--version'], { encoding: 'utf8' }),
     /^\d+\.\d+\.\d+\n$/,
   );
+});
+
+test('a report to a device is written to it, and a link or a file of another in the way is not followed', async (t) => {
+  const home = new Home(t);
+  await home.run('init');
+  await home.run('report', 'packages', '--output', '/dev/null');
+  assert.ok(statSync('/dev/null').isCharacterDevice(), 'the device was replaced by a file');
+  const victim = join(home.path, 'victim');
+  writeFileSync(victim, 'mine');
+  symlinkSync(victim, join(home.path, 'r.json.new'));
+  await home.run('report', 'packages', '--format', 'json', '--output', join(home.path, 'r.json'));
+  assert.equal(readFileSync(victim, 'utf8'), 'mine');
+});
+
+test('an output that is full ends a command with the reason', {
+  skip: !existsSync('/dev/full') && 'left out: no /dev/full',
+}, async (t) => {
+  const home = new Home(t);
+  await home.run('init');
+  const command = `"${process.execPath}" "${join(root, 'bin/dsac.js')}" report packages --home "${home.path}" > /dev/full`;
+  const { status, stderr } = spawnSync('/bin/sh', ['-c', command], { encoding: 'utf8' });
+  assert.match(stderr, /^dsac: error: cannot write to standard output: ENOSPC[^\n]*\n$/);
+  assert.equal(status, 74);
+});
+
+test('what is no batch in a spool neither hangs nor hides: pipes and links are passed over, strange files set aside', async (t) => {
+  const home = new Home(t);
+  await home.run('init');
+  const incoming = join(home.path, 'var/spool/dsac/in/new');
+  execFileSync('mkfifo', [join(incoming, 'pipe.jsonl')]);
+  symlinkSync('/etc/shadow', join(incoming, 'link.jsonl'));
+  writeFileSync(join(incoming, 'notes.txt'), 'hello');
+  await home.run('process');
+  assert.match(
+    await home.run('spool', 'ls', 'corrupt', '--stack', 'in'),
+    / notes\.txt +its name is not a batch/,
+  );
+});
+
+test('batches that wait for a dispatcher that is gone are told on every run, with what to do', async (t) => {
+  const home = new Home(t, 'dispatchers:\n  gone: { type: directory, path: /no/such/spool }\n');
+  const tree = temporary(t);
+  layOut(tree, { 'etc/passwd': 'root:x:0:0::/root:/bin/sh\n', 'etc/group': 'root:x:0:\n' });
+  await home.run('init');
+  await home.run('agent', 'users', '--rootfs', tree);
+  await home.try('dispatch');
+  writeFileSync(join(home.path, 'etc/dsac/dsac.yaml'), '');
+  const { stderr } = await home.try('dispatch');
+  assert.match(
+    stderr,
+    /2 file\(s\) wait in queue\/gone, but no 'gone' is configured\ndsac-dispatch: hint: .*dsac spool hold queue\/gone/,
+  );
+  await home.run('spool', 'hold', 'queue/gone');
+  await home.run('spool', 'release', 'hold');
+  assert.equal((await home.try('dispatch')).stderr, '');
+  assert.match(await home.run('spool', 'ls', '--stack', 'in'), / users +snapshot /);
+});
+
+test('looking into a directory of the spool that is empty is no mistake', async (t) => {
+  const home = new Home(t);
+  await home.run('init');
+  const { code, stderr } = await home.try('spool', 'ls', 'failed', 'corrupt');
+  assert.equal(code, 0);
+  assert.match(stderr, /nothing there/);
 });

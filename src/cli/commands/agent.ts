@@ -3,6 +3,7 @@ import { DsacError } from '../../errors.ts';
 import type { Task } from '../../run/agent-run.ts';
 import type { AgentOutcome } from '../../run/collect.ts';
 import { EXIT } from '../exit.ts';
+import { safe } from '../output/safe.ts';
 import { type CommonOptions, prepare, type Setting, withCommon } from '../setting.ts';
 import { say, writeOut } from '../terminal.ts';
 
@@ -83,7 +84,7 @@ async function runAgent(names: string[], options: AgentOptions): Promise<void> {
     log: setting.log,
     signal: setting.signal,
     now: setting.clock(),
-    write: writeOut,
+    write: (text) => writeOut(process.stdout.isTTY ? safe(text, { newlines: true }) : text),
   });
   for (const { name, reason, status } of failed) say('dsac-agent', `${name}: ${status}: ${reason}`);
   if (failed.some(({ status }) => status === 'failed'))

@@ -40,9 +40,17 @@ function describeDelivery({ outcome, delivered, deferred, failed, reason }: Deli
 }
 
 /** Says what a person should know: at a terminal everything, under cron what was given up and what has been down for long. */
-function tell(setting: Setting, { routed, deliveries }: Delivered, asked: boolean): void {
+function tell(setting: Setting, { routed, deliveries, orphans }: Delivered, asked: boolean): void {
   if (routed && routed.corrupt > 0)
     say(setting.program, `${routed.corrupt} damaged file(s) set aside: see dsac spool ls corrupt`);
+  const stack = setting.program === 'dsac-process' ? ' --stack in' : '';
+  for (const { handler, files } of orphans) {
+    say(setting.program, `${files} file(s) wait in queue/${handler}, but no '${handler}' is configured`);
+    say(
+      setting.program,
+      `hint: configure it, or hand them to the others: dsac spool hold queue/${handler}${stack}, then dsac spool release`,
+    );
+  }
   for (const delivery of deliveries) {
     const { handler, outcome, failed, failingSince } = delivery;
     const long =

@@ -1,4 +1,5 @@
-import { rename, writeFile } from 'node:fs/promises';
+import { randomUUID } from 'node:crypto';
+import { open, rename, rm, stat } from 'node:fs/promises';
 import { type Command, Option } from 'commander';
 import { DsacError, reasonOf } from '../../errors.ts';
 import type { AnyReport, Scope } from '../../plugin/report.ts';
@@ -36,18 +37,28 @@ async function windowOf(
   };
 }
 
-/** Collects a report's text and puts it in place as one file, so that a reader never finds half of it. */
+/**
+ * Writes a report to a file: beside it first, under a name that nobody can foresee, then in place, so that a reader never finds half of it. What is
+ * there and no regular file (a device, a pipe) is written to as it is.
+ */
 async function toFile(
   path: string,
-  produce: (write: (text: string) => void) => Promise<unknown>,
+  produce: (write: (text: string) => Promise<unknown>) => Promise<unknown>,
 ): Promise<void> {
-  const parts: string[] = [];
-  await produce((text) => void parts.push(text));
-  const temporary = `${path}.new`;
+  const there = await stat(path).catch(() => undefined);
+  const inPlace = there !== undefined && !there.isFile();
+  const target = inPlace ? path : `${path}.${randomUUID()}.new`;
   try {
-    await writeFile(temporary, parts.join(''));
-    await rename(temporary, path);
+    const file = await open(target, inPlace ? 'w' : 'wx', 0o640);
+    try {
+      await produce((text) => file.writeFile(text));
+    } finally {
+      await file.close();
+    }
+    if (!inPlace) await rename(target, path);
   } catch (error) {
+    if (!inPlace) await rm(target, { force: true });
+    if (error instanceof DsacError) throw error;
     throw new DsacError('io', `--output: cannot write ${path}: ${reasonOf(error)}`, { cause: error });
   }
 }
@@ -75,7 +86,7 @@ async function runReportCommand(name: string | undefined, options: ReportOptions
   const store = await openConfiguredStore(setting);
   try {
     const scope: Scope = { ...window, nodes: await nodesMatching(store, options.node ?? []) };
-    const produce = (write: (text: string) => void | Promise<void>) =>
+    const produce = (write: (text: string) => Promise<unknown>) =>
       runReport(store, report, scope, format, write);
     if (options.output === undefined) await produce(writeOut);
     else await toFile(options.output, produce);

@@ -60,7 +60,7 @@ async function list(patterns: string[], options: SpoolOptions): Promise<void> {
       reason ?? '',
     ]);
   }
-  if (rows.length === 0) say('dsac-spool', `${spool.root} is empty`);
+  if (rows.length === 0) say('dsac-spool', `${[spool.root, ...patterns].join(' ')}: nothing there`);
   else
     await writeOut(
       columns(['where', 'host', 'agent', 'kind', 'seq', 'events', 'size', 'age', 'file', 'reason'], rows),
