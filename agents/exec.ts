@@ -5,6 +5,7 @@
  */
 import { z } from 'zod';
 import { nameSchema } from '../src/config/name.ts';
+import { reasonOf } from '../src/errors.ts';
 import {
   type AgentContext,
   absent,
@@ -65,13 +66,11 @@ async function* lines<T>(
     if (error instanceof CommandFailed && error.ended.code === ABSENT)
       absent(error.ended.stderr.trim().split('\n')[0] || `${path}: exit ${ABSENT}`);
     if (error instanceof CommandFailed) throw error;
-    throw new Error(`${path}: line ${number}: ${describe(error)}`, { cause: error });
+    throw new Error(
+      `${path}: line ${number}: ${error instanceof SyntaxError ? 'not JSON' : reasonOf(error)}`,
+      { cause: error },
+    );
   }
-}
-
-function describe(error: unknown): string {
-  if (error instanceof z.ZodError) return `${error.issues[0]?.path.join('.')}: ${error.issues[0]?.message}`;
-  return error instanceof SyntaxError ? 'not JSON' : String(error);
 }
 
 async function* events(

@@ -27,9 +27,19 @@ export function errorCode(error: unknown): string | undefined {
   return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
 }
 
+/** The first problem of a schema's error (zod's `issues`) as `field: message`; undefined for any other error. */
+function firstIssue(error: Error): string | undefined {
+  if (!('issues' in error) || !Array.isArray(error.issues)) return undefined;
+  const issue = error.issues[0] as { path: PropertyKey[]; message: string } | undefined;
+  if (issue === undefined) return undefined;
+  return issue.path.length > 0 ? `${issue.path.map(String).join('.')}: ${issue.message}` : issue.message;
+}
+
 /** One line that says what an unknown thrown value is, causes included, without its stack. */
 export function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
+  const issue = firstIssue(error);
+  if (issue !== undefined) return issue;
   const nested = error instanceof AggregateError ? error.errors.map(reasonOf).join('; ') : '';
   const own = error.message || nested || errorCode(error) || error.name;
   if (error.cause === undefined) return own;

@@ -31,8 +31,7 @@ async function readItems(agent: InventoryAgent, name: string, context: AgentCont
     if (items.has(key)) throw new Error(`two items with the key '${key}'`);
     const parsed = agent.fields.safeParse(fields);
     if (!parsed.success) {
-      const issue = parsed.error.issues[0];
-      throw new Error(`item '${key}': ${issue?.path.join('.')}: ${issue?.message}`);
+      throw new Error(`item '${key}': ${reasonOf(parsed.error)}`);
     }
     items.set(key, { key, source: name, fields: withoutUndefined(parsed.data) });
   }
@@ -88,10 +87,7 @@ function toEvent(agent: LogAgent, source: string, event: LogEvent): BatchEvent {
   const { time, action, item, before, after, by, data } = event;
   if (data !== undefined) {
     const parsed = agent.fields.safeParse(data);
-    if (!parsed.success)
-      throw new Error(
-        `event '${action}' of ${time}: ${parsed.error.issues[0]?.path.join('.')}: ${parsed.error.issues[0]?.message}`,
-      );
+    if (!parsed.success) throw new Error(`event '${action}' of ${time}: ${reasonOf(parsed.error)}`);
   }
   return {
     time,

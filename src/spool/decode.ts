@@ -46,12 +46,6 @@ function startsWith(bytes: Buffer, at: number, prefix: Buffer): boolean {
   );
 }
 
-/** The first problem of a zod error as `field: expected …`. */
-function firstIssue(error: z.ZodError): string {
-  const issue = error.issues[0];
-  return issue === undefined ? 'invalid' : `${issue.path.join('.') || 'object'}: ${issue.message}`;
-}
-
 function parseLine<T>(line: Buffer, schema: z.ZodType<T>, what: string): T {
   let value: unknown;
   try {
@@ -60,7 +54,7 @@ function parseLine<T>(line: Buffer, schema: z.ZodType<T>, what: string): T {
     throw new Error(`${what} is not JSON: ${reasonOf(error)}`);
   }
   const parsed = schema.safeParse(value);
-  if (!parsed.success) throw new Error(`${what}: ${firstIssue(parsed.error)}`);
+  if (!parsed.success) throw new Error(`${what}: ${reasonOf(parsed.error)}`);
   return parsed.data;
 }
 

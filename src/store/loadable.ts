@@ -40,9 +40,8 @@ function nameOf(header: StreamKey & Pick<Header, 'seq'>): string {
 function receiptOf(event: BatchEvent, number: number): Receipt {
   const agent = nameSchema.safeParse(event.item?.replace(/^agent\//, ''));
   const receipt = receiptSchema.safeParse(event.data);
-  const issue = receipt.error?.issues[0] ?? agent.error?.issues[0];
-  if (issue || !receipt.data || !agent.data) {
-    throw new Error(`event ${number}: not a receipt: ${issue?.path.join('.') || 'item'}: ${issue?.message}`);
+  if (!receipt.success || !agent.success) {
+    throw new Error(`event ${number}: not a receipt: ${reasonOf(receipt.error ?? agent.error)}`);
   }
   return { ...receipt.data, agent: agent.data, time: event.time };
 }
