@@ -11,6 +11,16 @@ export const durationSchema = z.string().transform((text, context) => {
   return z.NEVER;
 });
 
+/** A glob over agent names: letters, digits, `-`, and `*`, `?`, `[…]`, `{…,…}` that are closed. */
+const GLOB = /^(?:[\w*?-]|\[!?[\w-]+\]|\{[\w*?,-]+\})+$/;
+
+const agentGlobSchema = z
+  .string()
+  .regex(
+    GLOB,
+    "not a glob over agent names: use a name, or patterns such as '*', 'package*' or '{logins,users}'",
+  );
+
 /** Keys that every agent's entry may have beside the agent's own options. */
 export const agentKeys = {
   type: nameSchema.optional().describe('which agent in agents/ this is; default: the entry’s own name'),
@@ -24,7 +34,7 @@ export const handlerKeys = {
   type: nameSchema.optional().describe('which handler this is; default: the entry’s own name'),
   enabled: z.boolean().optional().describe('false: takes nothing and is given nothing'),
   agents: z
-    .array(z.string().min(1))
+    .array(agentGlobSchema)
     .nonempty()
     .optional()
     .describe('names or globs of the agents whose batches it wants; default all'),

@@ -52,6 +52,10 @@ const mistakes: Record<string, [string, string]> = {
     'agents:\n  packages:\n    every: soon\n',
     "dsac.yaml:3: agents.packages.every: 'soon' is not a duration: use a number and a unit, such as 90s, 15m, 36h, 7d, 2w or 1h30m | ",
   ],
+  'a glob that is not closed': [
+    "dispatchers:\n  here: { type: directory, agents: ['[x'] }\n",
+    "dsac.yaml:2: dispatchers.here.agents.0: not a glob over agent names: use a name, or patterns such as '*', 'package*' or '{logins,users}' | ",
+  ],
   'YAML that is none': ['host: "web1\n', 'dsac.yaml:2:1: not valid YAML: Missing closing "quote | '],
   'a key given twice': ['host: a\nhost: b\n', 'dsac.yaml:2:1: not valid YAML: Map keys must be unique | '],
 };
