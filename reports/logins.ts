@@ -17,6 +17,8 @@ const row = z.object({
   command: z.string().nullable().describe('sudo: the command'),
   method: z.string().nullable().describe('how sshd authenticated: publickey, password'),
   count: z.number().describe('how many equal attempts the row stands for'),
+  invalid_user: z.boolean().describe('true: there was no such account, or it may not log in'),
+  detail: z.string().nullable().describe('what else the source says: the forged line, what was lost'),
   source: z.string().nullable().describe('what tells of it, joined by +: wtmp+journal'),
 });
 
@@ -30,13 +32,14 @@ function durationText(seconds: number): string {
   return seconds < 0 ? `-${text}` : text;
 }
 
-function details({ as, command, method, reason, count }: Row): string {
+function details({ as, command, method, reason, count, invalid_user, detail }: Row): string {
   const parts = [
     as && `as ${as}`,
     command,
     method,
     reason && reason !== 'logout' && reason,
     count > 1 && `${count} times`,
+    detail ?? (invalid_user && 'no such account'),
   ];
   return parts.filter((part) => typeof part === 'string').join(', ');
 }

@@ -1,12 +1,19 @@
 /**
  * One row per login, attempt, boot …, from all sources that tell of it. Pure. The same thing told by two sources (wtmp and the journal, say) is
- * known by its action, user and time, and by whatever else both say of it; one source's two events are always two things.
+ * known by its action, user and time, and by whatever else both say of it; one source's two events are always two things, except that sshd writes
+ * several btmp records for one attempt of a user that does not exist.
  */
 import { z } from 'zod';
 import type { SessionEvent } from './events.ts';
 
 /** How far apart two sources' times of one thing may be, in milliseconds. */
 const APART = 3000;
+/** How long a row waits for more of its kind: another source within APART of the first, and btmp's second record within APART of that. */
+const HELD = 2 * APART;
+/** Ends that no source recorded but a reader concluded from what came next. */
+const GUESSED = new Set<string | null>(['replaced', 'crash', 'boot']);
+/** Bytes that a name has room for in btmp. */
+const BTMP_NAME = 32;
 
 /** What this reads of an event's data; the `logins` agent describes all of it. */
 const dataSchema = z.looseObject({
@@ -20,6 +27,9 @@ const dataSchema = z.looseObject({
   reason: z.string().optional().catch(undefined),
   duration_s: z.number().optional().catch(undefined),
   count: z.number().optional().catch(undefined),
+  pid: z.number().optional().catch(undefined),
+  detail: z.string().optional().catch(undefined),
+  invalid_user: z.boolean().optional().catch(undefined),
 });
 
 export interface LoginRow {
@@ -38,6 +48,8 @@ export interface LoginRow {
   readonly command: string | null;
   readonly method: string | null;
   readonly count: number;
+  readonly invalid_user: boolean;
+  readonly detail: string | null;
   readonly source: string | null;
 }
 
@@ -74,6 +86,8 @@ export function loginRow(event: SessionEvent): LoginRow {
     command: data.command ?? by?.command ?? null,
     method: data.method ?? null,
     count: data.count ?? 1,
+    invalid_user: data.invalid_user ?? false,
+    detail: data.detail ?? null,
     source,
   };
 }
@@ -82,11 +96,33 @@ function agree(a: string | null, b: string | null): boolean {
   return a === b || a === null || b === null;
 }
 
+/** A name's bytes, one character each: journald and sshd write a byte that is no text as `\377`, this program as `\xff`. */
+function nameBytes(name: string): string {
+  const parts = name.matchAll(/\\x([0-9a-f]{2})|\\([0-3][0-7]{2})|\\\\|[^\\]+|\\/g);
+  return Array.from(parts, ([text, hex, octal]) => {
+    if (hex !== undefined) return String.fromCharCode(Number.parseInt(hex, 16));
+    if (octal !== undefined) return String.fromCharCode(Number.parseInt(octal, 8));
+    return text === '\\\\' ? '\\' : Buffer.from(text).toString('latin1');
+  }).join('');
+}
+
+/** Whether btmp's name, which is cut and escaped in its own way, can be the one that a log has. */
+function isBtmpName(short: string, full: string): boolean {
+  return nameBytes(full).slice(0, BTMP_NAME) === nameBytes(short);
+}
+
+function sameUser(a: LoginRow, b: LoginRow): boolean {
+  if (a.user === b.user) return true;
+  if (a.user === null || b.user === null || a.from === null || a.from !== b.from) return false;
+  if (a.source === 'btmp') return isBtmpName(a.user, b.user);
+  return b.source === 'btmp' && isBtmpName(b.user, a.user);
+}
+
 function isSame(a: LoginRow, b: LoginRow): boolean {
   return (
     a.node === b.node &&
     a.action === b.action &&
-    a.user === b.user &&
+    sameUser(a, b) &&
     agree(a.tty, b.tty) &&
     agree(a.from, b.from) &&
     agree(a.as, b.as) &&
@@ -94,36 +130,108 @@ function isSame(a: LoginRow, b: LoginRow): boolean {
   );
 }
 
+/** How much an end is worth: none, a guess, a record. */
+function endRank({ end, reason }: LoginRow): number {
+  if (end === null) return 0;
+  return GUESSED.has(reason) ? 1 : 2;
+}
+
+/** The end that was recorded, rather than one that was guessed; never one source's end with another's length. */
+function mergedEnd(a: LoginRow, b: LoginRow): Pick<LoginRow, 'end' | 'duration_s' | 'reason'> {
+  const [best, other] = endRank(b) > endRank(a) ? [b, a] : [a, b];
+  const { end, duration_s, reason } = best;
+  if (end !== null) return { end, duration_s, reason };
+  return { end, duration_s: duration_s ?? other.duration_s, reason: reason ?? other.reason };
+}
+
+/** How many attempts two rows tell of: where btmp has several records for one, the log knows. */
+function mergedCount(a: LoginRow, b: LoginRow): number {
+  if (b.source === 'btmp' && a.invalid_user) return a.count;
+  if (a.source === 'btmp' && b.invalid_user) return b.count;
+  return Math.max(a.count, b.count);
+}
+
+function mergedSource(a: string | null, b: string | null): string | null {
+  const names = [a, b].flatMap((source) => source?.split('+') ?? []);
+  return [...new Set(names)].join('+') || null;
+}
+
 /** What two sources know of one thing; the earlier one's word where both have one. */
 function merged(a: LoginRow, b: LoginRow): LoginRow {
   return {
     ...a,
+    user: a.source === 'btmp' ? b.user : a.user,
     tty: a.tty ?? b.tty,
     from: a.from ?? b.from,
     service: a.service ?? b.service,
-    end: a.end ?? b.end,
-    duration_s: a.duration_s ?? b.duration_s,
-    reason: a.reason ?? b.reason,
+    ...mergedEnd(a, b),
     as: a.as ?? b.as,
     command: a.command ?? b.command,
     method: a.method ?? b.method,
-    count: Math.max(a.count, b.count),
-    source: [a.source, b.source].filter(Boolean).join('+') || null,
+    count: mergedCount(a, b),
+    invalid_user: a.invalid_user || b.invalid_user,
+    detail: a.detail ?? b.detail,
+    source: mergedSource(a.source, b.source),
   };
 }
 
-/** Rows from a stream of events in order of time; holds the last three seconds. */
+/** A row that may still get more. */
+interface Held {
+  row: LoginRow;
+  pid: number | undefined;
+  /** When it began; rows leave in this order. */
+  readonly at: number;
+  /** When each source says it was, in milliseconds. */
+  readonly times: Map<string | null, number>;
+}
+
+/** One event, to be paired. */
+interface Told {
+  readonly row: LoginRow;
+  readonly pid: number | undefined;
+  readonly at: number;
+}
+
+/** Milliseconds between an event and the nearest word of another source. */
+function distance({ times }: Held, { row, at }: Told): number {
+  const others = [...times].filter(([source]) => source !== row.source);
+  return Math.min(...others.map(([, time]) => Math.abs(at - time)));
+}
+
+function mayJoin(held: Held, told: Told): boolean {
+  const again = held.times.has(told.row.source);
+  // a second record of btmp needs a log that says what both are about, and an address
+  if (again && !(told.row.source === 'btmp' && held.row.invalid_user && told.row.from !== null)) return false;
+  if (!isSame(held.row, told.row) || distance(held, told) > APART) return false;
+  // sshd's process is the same in wtmp, btmp and the logs; a display manager's is not
+  const bySshd = held.row.service === 'sshd' || told.row.service === 'sshd';
+  return !bySshd || held.pid === undefined || told.pid === undefined || held.pid === told.pid;
+}
+
+/** Of the rows that an event may belong to, the one of the same process, else of the same terminal, else the nearest in time. */
+function bestOf(recent: readonly Held[], told: Told): Held | undefined {
+  const rank = (held: Held): number =>
+    (told.pid !== undefined && held.pid === told.pid ? 2 : 0) +
+    (told.row.tty !== null && held.row.tty === told.row.tty ? 1 : 0);
+  return recent
+    .filter((held) => mayJoin(held, told))
+    .sort((a, b) => rank(b) - rank(a) || distance(a, told) - distance(b, told))[0];
+}
+
+/** Rows from a stream of events in order of time; holds the last six seconds. */
 export async function* loginRows(events: AsyncIterable<SessionEvent>): AsyncGenerator<LoginRow> {
-  const recent: { row: LoginRow; readonly at: number; readonly sources: Set<string | null> }[] = [];
+  const recent: Held[] = [];
   for await (const event of events) {
     const row = loginRow(event);
     const at = Date.parse(row.time);
-    while (recent.length > 0 && recent[0]!.at < at - APART) yield recent.shift()!.row;
-    const known = recent.find((one) => !one.sources.has(row.source) && isSame(one.row, row));
+    const { pid } = dataSchema.parse(event.data ?? {});
+    while (recent.length > 0 && recent[0]!.at < at - HELD) yield recent.shift()!.row;
+    const known = bestOf(recent, { row, pid, at });
     if (known) {
       known.row = merged(known.row, row);
-      known.sources.add(row.source);
-    } else recent.push({ row, at, sources: new Set([row.source]) });
+      known.pid ??= pid;
+      known.times.set(row.source, at);
+    } else recent.push({ row, pid, at, times: new Map([[row.source, at]]) });
   }
   for (const { row } of recent) yield row;
 }

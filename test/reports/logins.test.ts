@@ -55,3 +55,20 @@ test('the table says how long, how often and what for', async () => {
   assert.match(text, /sudo +alice .* as root, \/usr\/bin\/id$/m);
   await store.close();
 });
+
+test('what was forged, damaged or lost says what it was', async () => {
+  const odd = ['forged', 'record-damaged', 'history-lost'];
+  const batch = log(
+    'logins',
+    '09:00',
+    odd.map((action) => ({ ...event('04:00', action, { detail: `${action}: so it says` }), item: action })),
+  );
+  assert.deepEqual(
+    (await reportRows(logins, [batch])).map(({ detail }) => detail),
+    odd.map((action) => `${action}: so it says`),
+  );
+  const store = await storeWith([batch]);
+  const text = await reportText(store, logins, 'table');
+  for (const action of odd) assert.match(text, new RegExp(` ${action} .* ${action}: so it says$`, 'm'));
+  await store.close();
+});

@@ -105,6 +105,122 @@ test('two sessions at once, told by two sources each, are two rows', async () =>
   );
 });
 
+for (const guessed of ['replaced', 'crash', 'boot']) {
+  for (const recorded of ['logout', 'shutdown']) {
+    test(`an end by ${recorded} in one source wins over ${guessed} in another`, async () => {
+      const session = (source: string, clock: string, reason: string, duration_s: number) =>
+        event(
+          source,
+          '02:00:00',
+          'login',
+          { user: 'olga', tty: 'pts/1' },
+          {
+            logout: { time: at(clock), data: { reason, duration_s } },
+          },
+        );
+      const told = [session('wtmp', '02:00:05', guessed, 5), session('wtmpdb', '02:00:01', recorded, 1.007)];
+      for (const order of [told, told.toReversed()]) {
+        const [row, ...more] = await rowsOf(order);
+        assert.deepEqual(more, []);
+        assert.deepEqual([row?.end, row?.reason, row?.duration_s], [at('02:00:01'), recorded, 1.007]);
+      }
+    });
+  }
+}
+
+const sshd = (pid: number) => ({ user: 'alice', from: '10.0.0.1', service: 'sshd', pid });
+const onTty = (tty: string, pid?: number) => ({
+  user: 'alice',
+  from: '10.0.0.1',
+  tty,
+  ...(pid && { pid }),
+});
+
+test('of two logins at once, each source’s word goes to the one of the same process', async () => {
+  const rows = await rowsOf([
+    event('authlog', '02:00:00', 'login', { ...sshd(1), method: 'password' }),
+    event('authlog', '02:00:01', 'login', { ...sshd(2), method: 'publickey' }),
+    event('wtmp', '02:00:01', 'login', onTty('pts/0', 2)),
+    event('wtmp', '02:00:01', 'login', onTty('pts/1', 1)),
+  ]);
+  assert.deepEqual(
+    rows.map(({ method, tty }) => `${method} ${tty}`),
+    ['password pts/1', 'publickey pts/0'],
+  );
+});
+
+test('two processes of sshd are two logins, though near in time', async () => {
+  const rows = await rowsOf([
+    event('authlog', '02:00:00', 'login', sshd(1)),
+    event('wtmp', '02:00:01', 'login', onTty('pts/0', 2)),
+  ]);
+  assert.equal(rows.length, 2);
+});
+
+test('without a process the nearest in time is the same login', async () => {
+  const rows = await rowsOf([
+    event('journal', '02:00:00', 'login', { ...sshd(1), method: 'password' }),
+    event('journal', '02:00:02', 'login', { ...sshd(2), method: 'publickey' }),
+    event('wtmpdb', '02:00:02', 'login', onTty('pts/0')),
+  ]);
+  assert.deepEqual(
+    rows.map(({ method, tty }) => `${method} ${tty}`),
+    ['password null', 'publickey pts/0'],
+  );
+});
+
+test('a session on one terminal never joins a login on another, even of the same process', async () => {
+  const rows = await rowsOf([
+    event('wtmp', '02:00:00', 'login', onTty('pts/0', 1)),
+    event('wtmpdb', '02:00:00', 'login', onTty('pts/1', 1)),
+  ]);
+  assert.equal(rows.length, 2);
+});
+
+const attempt = (source: string, clock: string, user: string, more: Fields = {}) =>
+  event(source, clock, 'failed', { user, from: '10.0.0.1', service: 'sshd', pid: 7, ...more });
+const UNKNOWN = { invalid_user: true, detail: 'no such account' };
+
+const NAMES: Record<string, [btmp: string, log: string]> = {
+  'a plain name': ['nosuchuser', 'nosuchuser'],
+  'a name that btmp cut': ['u'.repeat(32), 'u'.repeat(100)],
+  'bytes that are no text': ['bad\\xff\\xfeutf8', 'bad\\377\\376utf8'],
+  'a character that btmp cut in two': [`${'u'.repeat(31)}\\xc3`, `${'u'.repeat(31)}é`],
+};
+for (const [what, [short, full]] of Object.entries(NAMES)) {
+  test(`two btmp records and the log’s line of one unknown user are one attempt: ${what}`, async () => {
+    const rows = await rowsOf([
+      attempt('btmp', '02:00:00', short, { tty: 'ssh:notty' }),
+      attempt('authlog', '02:00:01', full, UNKNOWN),
+      attempt('btmp', '02:00:04', short, { tty: 'ssh:notty' }),
+    ]);
+    assert.deepEqual(
+      rows.map(({ user, source, count, invalid_user }) => ({ user, source, count, invalid_user })),
+      [{ user: full, source: 'btmp+authlog', count: 1, invalid_user: true }],
+    );
+  });
+}
+
+const ATTEMPTS: Record<string, SessionEvent[]> = {
+  'that only btmp tells of': [attempt('btmp', '02:00:00', 'x'), attempt('btmp', '02:00:02', 'x')],
+  'of two names, one the start of the other': [
+    attempt('btmp', '02:00:00', 'roo'),
+    attempt('authlog', '02:00:00', 'root', UNKNOWN),
+  ],
+  'from two addresses': [
+    attempt('btmp', '02:00:00', 'x', { from: '10.0.0.2' }),
+    attempt('authlog', '02:00:00', 'x', UNKNOWN),
+  ],
+  'of a user that exists': [
+    attempt('btmp', '02:00:00', 'x'),
+    attempt('authlog', '02:00:00', 'x'),
+    attempt('btmp', '02:00:02', 'x'),
+  ],
+};
+for (const [what, events] of Object.entries(ATTEMPTS)) {
+  test(`two attempts ${what} stay two rows`, async () => assert.equal((await rowsOf(events)).length, 2));
+}
+
 test('data of the wrong types loses that field, not the row', async () => {
   const [row] = await rowsOf([event('exec', '02:00:00', 'failed', { user: 7, count: 'many', from: 'x' })]);
   assert.equal(row?.user, null);
