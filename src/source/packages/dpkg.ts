@@ -73,11 +73,23 @@ async function admindir(system: System): Promise<string> {
   return path;
 }
 
+/** A database without packages beside the file lists of packages was emptied: that is no machine where dpkg is unused. */
+async function refuseEmptied(system: System): Promise<void> {
+  const lists = (await system.list(`${ADMINDIR}/info`))?.filter((name) => name.endsWith('.list')) ?? [];
+  if (lists.length > 0) {
+    throw new Error(
+      `${ADMINDIR}/status holds no packages, but ${ADMINDIR}/info has the file lists of ${lists.length}: look whether it was cut or overwritten`,
+    );
+  }
+}
+
 /** Every row of `dpkg-query --show`: all but packages that are not installed and left nothing behind. */
 export async function dpkgPackages(system: System, signal: AbortSignal): Promise<Package[]> {
   if ((await system.stat(`${ADMINDIR}/status`)) === undefined) absent(`no ${ADMINDIR}/status`);
   const dpkgQuery = await system.which('dpkg-query');
   if (dpkgQuery === undefined) absent(`no dpkg-query command here to read ${ADMINDIR} with`);
   const args = [`--admindir=${await admindir(system)}`, '--show', `--showformat=${FORMAT}`];
-  return parseDpkgQuery((await wholeOutput(system, dpkgQuery, args, signal)).stdout);
+  const packages = parseDpkgQuery((await wholeOutput(system, dpkgQuery, args, signal)).stdout);
+  if (packages.length === 0) await refuseEmptied(system);
+  return packages;
 }

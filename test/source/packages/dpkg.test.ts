@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parseDpkgQuery } from '../../../src/source/packages/dpkg.ts';
+import { dpkgPackages, parseDpkgQuery } from '../../../src/source/packages/dpkg.ts';
+import { System } from '../../../src/source/system.ts';
+import { tree } from '../../helpers/tree.ts';
 
 const RECORD = {
   P: 'libc6',
@@ -87,4 +89,14 @@ test('output cut in the middle, or a record without name or status, is refused',
   assert.throws(() => parse(record(), record().slice(0, 60)), /dpkg-query: it was cut: .* begins in line 12/);
   assert.throws(() => parse(record({ P: '' })), /without name or status/);
   assert.throws(() => parse(record({ S: '' })), /without name or status: 'libc6'/);
+});
+
+test('a status file that was emptied beside the file lists of packages fails, it is not an unused dpkg', async (t) => {
+  if ((await new System('/').which('dpkg-query')) === undefined)
+    return t.skip('left out: no dpkg-query here');
+  const root = tree(t, { 'var/lib/dpkg/status': '', 'var/lib/dpkg/info/openssl.list': '/.\n' });
+  await assert.rejects(
+    dpkgPackages(new System(root), AbortSignal.timeout(10_000)),
+    /status holds no packages, but .*info has the file lists of 1/,
+  );
 });
