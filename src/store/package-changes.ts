@@ -118,6 +118,11 @@ function draftOf(event: StoredEvent): Draft {
 /** Sources by how well they know when: dpkg's log has each package's own second. */
 const precision = (source: string): number => (source === 'dpkg' ? 0 : source === 'observed' ? 2 : 1);
 
+/** Whether `rest` is a record that knows the removal `best` to be a purge. What an inventory sees is the sum of all between two looks: no word for one. */
+function isPurgeOf(best: PackageChange, rest: PackageChange): boolean {
+  return best.action === 'removed' && rest.action === 'purged' && rest.source !== 'observed';
+}
+
 /** Adds to a draft what another record of the same change knows. */
 function merge(draft: Draft, other: Draft): void {
   const [best, rest] =
@@ -126,6 +131,8 @@ function merge(draft: Draft, other: Draft): void {
       : [draft.change, other.change];
   draft.change = {
     ...best,
+    // dpkg's log calls a purge of a package without configuration a removal; apt's knows better.
+    action: isPurgeOf(best, rest) ? 'purged' : best.action,
     // Of `all` and the machine's own architecture, the package's own word is `all`.
     arch: best.arch === null || rest.arch === 'all' ? (rest.arch ?? best.arch) : best.arch,
     from: best.from ?? rest.from,

@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import fc from 'fast-check';
+import packageHistory from '../../agents/package-history.ts';
 import type { By } from '../../src/spool/batch.ts';
 import type { StoredEvent } from '../../src/store/events.ts';
 import { changesOfPackage, packageChanges } from '../../src/store/package-changes.ts';
+import { collectEntries } from '../helpers/sources.ts';
+import { tree } from '../helpers/tree.ts';
 import { at } from './stores.ts';
 
 const BASE = { node: 'n1', host: 'web1', derived: false, by: undefined, data: undefined, since: null };
@@ -217,6 +220,36 @@ test('a purge is one row although dpkg removes first and purges then', () => {
     observed('01:00', '03:00', 'purged', { from: '1' }),
   ]);
   assert.deepEqual(rows, ['02:00:03 purged 1→– dpkg+apt+observed alice']);
+});
+
+test('a purge that dpkg’s log calls a removal, for want of configuration to purge, is purged', () => {
+  const apt = recorded('apt', '02:00:00', 'purged', { from: '1' }, { by: ALICE });
+  const dpkg = recorded('dpkg', '02:00:01', 'removed', { from: '1' });
+  assert.deepEqual(short([apt, dpkg]), ['02:00:01 purged 1→– dpkg+apt alice']);
+  const look = observed('01:00', '03:00', 'removed', { from: '1' });
+  assert.deepEqual(short([apt, dpkg, look]), ['02:00:01 purged 1→– dpkg+apt+observed alice']);
+});
+
+test('on a real machine, what apt purged is purged and what it removed is removed', async (t) => {
+  const root = tree(t, {
+    'var/log/apt/history.log': { from: 'history/lab12.apt-history' },
+    'var/log/dpkg.log': { from: 'history/lab12.dpkg-log' },
+  });
+  const { got } = await collectEntries(packageHistory, { root, now: new Date('2026-11-24T05:00:00Z') });
+  const events = Object.entries(got).flatMap(([source, entries]) =>
+    entries.flatMap(({ event }) =>
+      event === undefined
+        ? []
+        : ({ ...BASE, agent: 'package-history', ...event, source } as unknown as StoredEvent),
+    ),
+  );
+  const last = (name: string): string[] =>
+    changesOfPackage(events.filter(({ item }) => item?.split('/')[1] === name))
+      .filter(({ action }) => action === 'removed' || action === 'purged')
+      .map(({ action, source }) => `${action} ${source}`);
+  for (const name of ['hello', 'cowsay', 'libtext-charwidth-perl'])
+    assert.deepEqual(last(name), ['purged dpkg+apt'], name);
+  for (const name of ['sl', 'nginx-light']) assert.deepEqual(last(name), ['removed dpkg+apt'], name);
 });
 
 test('a removal that is followed by a purge of its own is two rows', () => {

@@ -38,13 +38,19 @@ const waitingSudoSchema = z.strictObject({
 export const trailStateSchema = z.strictObject({
   open: openSchema.describe('open sessions by process id'),
   tried: z
-    .array(z.tuple([z.string(), z.enum(['refused', 'failed'])]))
-    .describe('processes whose failure was reported: before any credential, or by one'),
+    .array(z.tuple([z.string(), z.enum(['refused', 'failed']), z.string().optional()]))
+    .describe('processes whose failure was reported, before any credential or by one, and for which user'),
   sudo: waitingSudoSchema.optional().describe('a sudo command that may go on in the next line'),
 });
 
 /** What must be remembered between two runs. */
 export type TrailState = z.infer<typeof trailStateSchema>;
+
+/** The last failure of a process that was reported. A state saved by an older version has no user. */
+interface Tried {
+  readonly how: 'refused' | 'failed';
+  readonly user: string | undefined;
+}
 
 type Attempt = Extract<AuthFact, { what: 'refused' | 'failed' | 'gone' }>;
 
@@ -60,13 +66,13 @@ const slotOf = ({ pid }: Saying): string => String(pid ?? '-');
 export class AuthTrail {
   readonly #source: string;
   readonly #sessions: OpenSessions;
-  readonly #tried: Map<string, 'refused' | 'failed'>;
+  readonly #tried: Map<string, Tried>;
   #sudo: z.infer<typeof waitingSudoSchema> | undefined;
 
   constructor(source: string, state: TrailState = { open: [], tried: [] }) {
     this.#source = source;
     this.#sessions = new OpenSessions(state.open);
-    this.#tried = new Map(state.tried);
+    this.#tried = new Map(state.tried.map(([slot, how, user]) => [slot, { how, user }]));
     this.#sudo = state.sudo;
   }
 
@@ -75,7 +81,11 @@ export class AuthTrail {
   }
 
   state(): TrailState {
-    return { open: this.#sessions.saved(), tried: [...this.#tried], sudo: this.#sudo };
+    // An undefined member would come back from JSON as null.
+    const tried = Array.from(this.#tried, ([slot, { how, user }]): TrailState['tried'][number] =>
+      user === undefined ? [slot, how] : [slot, how, user],
+    );
+    return { open: this.#sessions.saved(), tried, sudo: this.#sudo };
   }
 
   /** Events of one fact. */
@@ -164,19 +174,21 @@ export class AuthTrail {
 
   /**
    * One attempt is one event. sshd tells that it refuses a user, then each credential of that user that failed: the first of these is the attempt
-   * already told. It also tells of connections that end before authentication: an attempt when nothing else was told.
+   * already told. Another user under the same process id is another attempt. It also tells of connections that end before authentication: an
+   * attempt when nothing else was told of that process (the name there is escaped twice and cut elsewhere, so it is not compared).
    */
   *#attempt(fact: Attempt, saying: Saying): Generator<LoginEvent> {
     const slot = slotOf(saying);
-    const before = this.#tried.get(slot);
+    const last = this.#tried.get(slot);
     if (fact.what === 'gone') {
       this.#tried.delete(slot);
       if (!fact.before) yield* this.#leave(fact, saying);
-      else if (before === undefined)
+      else if (last === undefined)
         yield this.#failure(fact, saying, saying.count ?? 1, 'left before it authenticated');
       return;
     }
-    if (saying.pid !== undefined) this.#remember(slot, fact.what);
+    if (saying.pid !== undefined) this.#remember(slot, { how: fact.what, user: fact.user });
+    const before = last?.user === undefined || last.user === fact.user ? last?.how : undefined;
     const told = fact.what === 'refused' ? (before === undefined ? 0 : 1) : before === 'refused' ? 1 : 0;
     const count = (saying.count ?? 1) - told;
     if (count > 0) yield this.#failure(fact, saying, count, fact.detail);
@@ -204,9 +216,9 @@ export class AuthTrail {
     }
   }
 
-  #remember(slot: string, how: 'refused' | 'failed'): void {
+  #remember(slot: string, tried: Tried): void {
     this.#tried.delete(slot);
-    this.#tried.set(slot, how);
+    this.#tried.set(slot, tried);
     if (this.#tried.size > MAX_TRIED) this.#tried.delete(this.#tried.keys().next().value!);
   }
 

@@ -62,6 +62,7 @@ test('lines that mislead: every event has the user and address that its writer v
       ['2026-11-23T03:00:00', 'login', 'alice', '10.0.0.1'],
       ['2024-02-29T03:00:00', 'failed', 'root', '10.0.0.2'],
       ['2026-11-23T03:00:01', 'failed', 'Accepted password for root from 6.6.6.6 port 1 ssh2', '10.0.0.3'],
+      ['2026-11-23T03:00:01', 'failed', 'x\x1b[2Ky', '10.0.0.3'],
       ['2026-11-23T03:00:02', 'sudo', 'alice', 'root'],
       ['2026-11-23T03:00:02', 'sudo-failed', 'alice', 'root'],
       ['2026-11-23T03:00:05', 'failed', 'root', '10.0.0.9'],
@@ -71,9 +72,9 @@ test('lines that mislead: every event has the user and address that its writer v
       ['2026-11-23T03:00:09', 'su-failed', 'alice', 'root'],
     ],
   );
-  assert.equal(events[3]?.data?.command, '/x ; USER=root ; COMMAND=/bin/sh');
-  assert.equal(events[4]?.data?.count, 3);
-  assert.equal(events[5]?.data?.count, 2, 'message repeated 2 times');
+  assert.equal(events[4]?.data?.command, '/x ; USER=root ; COMMAND=/bin/sh');
+  assert.equal(events[5]?.data?.count, 3);
+  assert.equal(events[6]?.data?.count, 2, 'message repeated 2 times');
 });
 
 test('an attempt of an invalid user that tries one password is one failure, with three passwords three', () => {
@@ -98,6 +99,15 @@ test('an attempt of an invalid user that tries one password is one failure, with
     count('sshd[5]: Failed password for bob from 10.0.0.1 port 9 ssh2', 'last message repeated 4 times'),
     5,
   );
+});
+
+test('another user under the same process id is an attempt of its own', () => {
+  const users = (...messages: string[]): unknown[] =>
+    readAll(lines(...messages)).map(({ data }) => data?.user);
+  const refused = 'sshd[5]: Invalid user eve from 10.0.0.1 port 9';
+  const failed = 'sshd[5]: Failed password for invalid user mal from 10.0.0.1 port 9 ssh2';
+  const closed = 'sshd[5]: Connection closed by invalid user mal 10.0.0.1 port 9 [preauth]';
+  assert.deepEqual(users(refused, failed, closed), ['eve', 'mal']);
 });
 
 test('a name that was typed cannot say where it came from', () => {
