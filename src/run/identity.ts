@@ -11,8 +11,8 @@ import {
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Paths } from '../config/paths.ts';
-import { DsacError, errorCode, isMissing, reasonOf } from '../errors.ts';
-import { realDisk } from '../spool/disk.ts';
+import { DsacError, isMissing, reasonOf } from '../errors.ts';
+import { create, realDisk } from '../spool/disk.ts';
 
 export interface Identity {
   /** UUID of the node. */
@@ -52,10 +52,6 @@ function rawPublicKey(key: KeyObject): string {
   return Buffer.from(x ?? '', 'base64url').toString('base64');
 }
 
-async function missing(path: string): Promise<boolean> {
-  return (await realDisk.stat(path)) === undefined;
-}
-
 /** Makes what is missing of the node's identity, never overwriting; answers the files that it made. */
 export async function createIdentity(paths: Paths): Promise<string[]> {
   const files = filesIn(paths);
@@ -70,17 +66,7 @@ export async function createIdentity(paths: Paths): Promise<string[]> {
   ];
   const made: string[] = [];
   for (const [path, content, mode] of contents) {
-    if (!(await missing(path))) continue;
-    const temporary = `${path}.new`;
-    await realDisk.write(temporary, Buffer.from(content()), mode);
-    try {
-      // A link, unlike a rename, cannot replace a file that another init has just made.
-      await realDisk.link(temporary, path);
-      made.push(path);
-    } catch (error) {
-      if (errorCode(error) !== 'EEXIST') throw error;
-    }
-    await realDisk.unlink(temporary);
+    if (await create(realDisk, path, Buffer.from(content()), mode)) made.push(path);
   }
   await realDisk.sync(paths.etc);
   return made;

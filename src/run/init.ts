@@ -1,8 +1,7 @@
 /** Makes what an installation needs: directories, identity, a configuration to start from. Never overwrites. */
 import { join } from 'node:path';
 import type { Paths } from '../config/paths.ts';
-import { errorCode } from '../errors.ts';
-import { realDisk } from '../spool/disk.ts';
+import { create, realDisk } from '../spool/disk.ts';
 import { Spool } from '../spool/spool.ts';
 import { createIdentity, identityFiles } from './identity.ts';
 
@@ -56,20 +55,6 @@ export interface Made {
   readonly made: boolean;
 }
 
-async function writeNew(path: string, text: string): Promise<boolean> {
-  const temporary = `${path}.new`;
-  await realDisk.write(temporary, Buffer.from(text), 0o640);
-  try {
-    await realDisk.link(temporary, path);
-    return true;
-  } catch (error) {
-    if (errorCode(error) === 'EEXIST') return false;
-    throw error;
-  } finally {
-    await realDisk.unlink(temporary);
-  }
-}
-
 /** Lays out an installation for a role; answers each file and directory with whether this call made it. */
 export async function init(paths: Paths, role: Role): Promise<Made[]> {
   const directories = [
@@ -86,7 +71,7 @@ export async function init(paths: Paths, role: Role): Promise<Made[]> {
   }
   for (const path of [paths.out, paths.in]) if (directories.includes(path)) await new Spool(path).create();
   const config = join(paths.etc, 'dsac.yaml');
-  done.push({ path: config, made: await writeNew(config, initialConfig(role)) });
+  done.push({ path: config, made: await create(realDisk, config, Buffer.from(initialConfig(role)), 0o640) });
   const made = await createIdentity(paths);
   for (const path of identityFiles(paths)) done.push({ path, made: made.includes(path) });
   return done;

@@ -2,6 +2,7 @@
  * Every file operation that the spool and the agents' state are made of. Nothing below src/spool or in src/run/state.ts touches files
  * in another way, so that a test can put a failing or crashing disk beneath them.
  */
+import { randomUUID } from 'node:crypto';
 import { constants } from 'node:fs';
 import {
   type FileHandle,
@@ -100,6 +101,21 @@ export async function replace(disk: Disk, path: string, bytes: Uint8Array, mode?
   await disk.write(temporary, bytes, mode);
   await disk.rename(temporary, path);
   await disk.sync(dirname(path));
+}
+
+/**
+ * Makes a file that was not there, whole and durable but for its name (`sync` the directory); false when it is there already. A link, unlike
+ * a rename, cannot replace a file that another process has just made.
+ */
+export async function create(disk: Disk, path: string, bytes: Uint8Array, mode: number): Promise<boolean> {
+  if ((await disk.stat(path)) !== undefined) return false;
+  const temporary = join(dirname(path), `.${basename(path)}.${randomUUID()}`);
+  await disk.write(temporary, bytes, mode);
+  try {
+    return await unlessDone(disk.link(temporary, path), 'EEXIST');
+  } finally {
+    await disk.unlink(temporary);
+  }
 }
 
 /** The file's bytes, or undefined when it is not there. */
