@@ -26,6 +26,8 @@ const CONNECTION_GONE = new Set([
 export function isPassing(error: unknown): boolean {
   const code = errorCode(error) ?? '';
   if (IN_THE_WAY.has(code) || CONNECTION_GONE.has(code)) return true;
+  // mysql2 marks so what cost the connection; a rollback on one that is gone has no code, and hides the error that it is for.
+  if (error instanceof Error && 'fatal' in error && error.fatal === true) return true;
   return error instanceof Error && 'errcode' in error && (Number(error.errcode) & 0xff) === SQLITE_BUSY;
 }
 
