@@ -52,6 +52,7 @@ async function toFile(
     const file = await open(target, inPlace ? 'w' : 'wx', 0o640);
     try {
       await produce((text) => file.writeFile(text));
+      if (!inPlace) await file.sync();
     } finally {
       await file.close();
     }
