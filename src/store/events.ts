@@ -51,7 +51,7 @@ function selectEvents(store: Store, { nodes }: Window) {
       'e.source',
       'e.derived',
     ])
-    .select(['e.before_json', 'e.after_json', 'e.by_json', 'e.data_json'])
+    .select(['e.before_json', 'e.after_json', 'e.by_json', 'e.data_json', 'b.epoch', 'b.kind'])
     // `present` only says what was there when a source was first read.
     .where('e.action', '<>', 'present');
   return nodes === undefined ? query : query.where('e.node', 'in', nodes);
@@ -81,6 +81,38 @@ function storedEvent(row: EventRow): StoredEvent {
   };
 }
 
+/** What a log event says, whichever batch brought it. */
+function wordsOf(row: EventRow): string {
+  const { node, agent, action, item, source, before_json, after_json, by_json, data_json } = row;
+  return JSON.stringify([node, agent, action, item, source, before_json, after_json, by_json, data_json]);
+}
+
+/**
+ * Rows in order of time, without what a log agent told again: one that lost its state begins a new epoch and reads its logs from the start.
+ * Equal events of one epoch are as many things; those of another epoch are the same things. Holds what happened at one moment.
+ */
+async function* toldOnce<R extends EventRow>(rows: AsyncIterable<R>): AsyncGenerator<R> {
+  let moment = '';
+  let told = new Map<string, Map<string, number>>();
+  for await (const row of rows) {
+    if (row.kind !== 'log') {
+      yield row;
+      continue;
+    }
+    if (row.time !== moment) {
+      moment = row.time;
+      told = new Map();
+    }
+    const words = wordsOf(row);
+    const byEpoch = told.get(words) ?? new Map<string, number>();
+    told.set(words, byEpoch);
+    const most = Math.max(0, ...byEpoch.values());
+    const count = (byEpoch.get(row.epoch) ?? 0) + 1;
+    byEpoch.set(row.epoch, count);
+    if (count > most) yield row;
+  }
+}
+
 /**
  * Streams the events in a window, oldest first, then by node; of all agents when none is named. On SQLite nothing else may be asked of the
  * store until it ends: there is one connection.
@@ -95,7 +127,7 @@ export async function* eventsIn(
     .where('e.time', '<', storedDate(window.until));
   if (agents !== undefined) query = query.where('e.agent', 'in', agents);
   const ordered = query.orderBy('e.time').orderBy('e.node').orderBy('e.batch').orderBy('e.idx');
-  for await (const row of ordered.stream()) yield storedEvent(row);
+  for await (const row of toldOnce(ordered.stream())) yield storedEvent(row);
 }
 
 /** An event of `logins` with what else the store knows of its session. */
@@ -130,7 +162,7 @@ export async function* sessionEventsIn(store: Store, window: Window): AsyncGener
     .orderBy('e.node')
     .orderBy('e.batch')
     .orderBy('e.idx');
-  for await (const row of query.stream()) {
+  for await (const row of toldOnce(query.stream())) {
     const { out_time, out_data } = row;
     const logout =
       out_time === null ? undefined : { time: fromStored(out_time), data: parsed(out_data, fieldsSchema) };
@@ -139,7 +171,7 @@ export async function* sessionEventsIn(store: Store, window: Window): AsyncGener
 }
 
 const HOUR = 3_600_000;
-/** How far before a window a transaction may have begun that did something within it. */
+/** How far beyond a window a transaction may reach that did something within it. */
 const LONGEST_TRANSACTION = 6 * HOUR;
 /** How far behind a window a run is still looked for that observed a change within it. */
 const LATEST_LOOK = 48 * HOUR;
@@ -166,10 +198,11 @@ export async function* packageEventsIn(store: Store, window: Window): AsyncGener
   const since = storedDate(window.since);
   const until = storedDate(window.until);
   const look = storedDate(new Date(window.until.getTime() + LATEST_LOOK));
+  const to = storedDate(new Date(window.until.getTime() + LONGEST_TRANSACTION));
   const query = selectEvents(store, window)
     .where((eb) =>
       eb.or([
-        eb.and([eb('e.agent', '=', 'package-history'), eb('e.time', '>=', from), eb('e.time', '<', until)]),
+        eb.and([eb('e.agent', '=', 'package-history'), eb('e.time', '>=', from), eb('e.time', '<', to)]),
         eb.and([
           eb('e.agent', '=', 'packages'),
           eb('e.time', '>=', since),
@@ -182,5 +215,5 @@ export async function* packageEventsIn(store: Store, window: Window): AsyncGener
     .orderBy('e.node')
     .orderBy('e.batch')
     .orderBy('e.idx');
-  for await (const row of query.stream()) yield storedEvent(row);
+  for await (const row of toldOnce(query.stream())) yield storedEvent(row);
 }

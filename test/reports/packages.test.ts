@@ -107,3 +107,38 @@ test('table, CSV and JSON read as they should', async (t) => {
     assertGolden(file, await reportText(store, packages, format), `report packages as ${format}`);
   }
 });
+
+test('an agent that lost its state and reads its logs again tells nothing twice', async () => {
+  const node = new FakeNode();
+  const twice = recorded('dpkg', '01:17:44', 'failed', 'openssl', '3.0.11-1', '3.0.15-1');
+  const told = [recorded('apt', '01:30', 'installed', 'hello', undefined, '2'), twice, twice];
+  const again = [...told, recorded('dpkg', '03:00', 'removed', 'nano', '7')];
+  const before = node.next('package-history', 'log', told, { epoch: 'e1', time: at('02:00') });
+  const after = node.next('package-history', 'log', again, { epoch: 'e2', time: at('04:00') });
+  for (const batches of [
+    [before, after],
+    [after, before],
+  ]) {
+    const rows = await reportRows(packages, batches);
+    assert.deepEqual(
+      rows.map(({ action }) => action),
+      ['failed', 'failed', 'installed', 'removed'],
+    );
+  }
+});
+
+test('a change whose two records lie on both sides of a window’s end is in one of two adjoining windows', async () => {
+  const batches = [
+    log('package-history', '02:00', [
+      recorded('apt', '01:29:58', 'installed', 'hello', undefined, '2'),
+      recorded('dpkg', '01:30:02', 'installed', 'hello', undefined, '2'),
+    ]),
+  ];
+  const edge = new Date(at('01:30'));
+  assert.deepEqual(await reportRows(packages, batches, { until: edge }), []);
+  const rows = await reportRows(packages, batches, { since: edge });
+  assert.deepEqual(
+    rows.map(({ time, source }) => [time, source]),
+    [[at('01:30:02'), 'dpkg+apt']],
+  );
+});
