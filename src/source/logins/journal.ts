@@ -19,11 +19,17 @@ const DEBUG = '7';
 /** Sessions that are no person's login, as systemd 256 and later name them in the message. */
 const NO_LOGIN_CLASS = /with class '(?:manager|background|greeter|lock-screen|none)/;
 
+/** What the start of a user's own systemd writes: versions before 258 do not say in logind's message that its session is nobody's login. */
+const MANAGER = '(systemd)';
+const MANAGER_OPENED = /^pam_\w+\(systemd-user:session\): session opened /;
+/** How long after that logind's message may come, in milliseconds. */
+const MANAGER_WAITS_MS = 60_000;
+
 /** Arguments that make journalctl print only what is read here. */
 export const journalMatches: readonly string[] = [
   ...PROGRAMS.map((name) => `_COMM=${name}`),
   '+',
-  ...PROGRAMS.map((name) => `SYSLOG_IDENTIFIER=${name}`),
+  ...[...PROGRAMS, MANAGER].map((name) => `SYSLOG_IDENTIFIER=${name}`),
   '+',
   `MESSAGE_ID=${SESSION_START}`,
   `MESSAGE_ID=${SESSION_STOP}`,
@@ -35,6 +41,10 @@ export const journalStateSchema = z.strictObject({
   trail: trailStateSchema,
   boot: z.string().optional().describe('boot id of the last entry'),
   time: z.string().optional().describe('time of the last entry'),
+  managers: z
+    .array(z.tuple([z.number(), z.string()]))
+    .optional()
+    .describe('processes that just became a user’s own systemd, and when'),
 });
 
 /** What must be remembered between two runs. */
@@ -106,15 +116,18 @@ export class JournalReader {
   readonly #trail: AuthTrail;
   #boot: string | undefined;
   #time: string | undefined;
+  #managers: Map<number, string>;
 
   constructor(state?: JournalState) {
     this.#trail = new AuthTrail('journal', state?.trail);
     this.#boot = state?.boot;
     this.#time = state?.time;
+    this.#managers = new Map(state?.managers);
   }
 
   state(): JournalState {
-    return { trail: this.#trail.state(), boot: this.#boot, time: this.#time };
+    const managers = this.#managers.size > 0 ? { managers: [...this.#managers] } : {};
+    return { trail: this.#trail.state(), boot: this.#boot, time: this.#time, ...managers };
   }
 
   /** Events of one line of journalctl's output; `now` is the time of damage before the first entry. */
@@ -134,6 +147,7 @@ export class JournalReader {
     const pid = decimal(fields._PID);
     const program = programName(fields);
     const saying: Saying = { ...when, program: programOf(program), pid, uid: decimal(fields._UID) };
+    this.#noteManager(fields, program, saying);
     if (isLogind(fields, program)) yield* this.#logind(fields, saying);
     else yield* this.#message(fields, saying, PROGRAMS.includes(program));
   }
@@ -163,7 +177,16 @@ export class JournalReader {
       return;
     }
     const isLogin = fields.PRIORITY !== DEBUG && !NO_LOGIN_CLASS.test(single(fields.MESSAGE) ?? '');
-    if (isLogin) yield* this.#trail.logind(saying, single(fields.USER_ID) ?? '', session, leader);
+    if (isLogin && !this.#managers.has(leader))
+      yield* this.#trail.logind(saying, single(fields.USER_ID) ?? '', session, leader);
+  }
+
+  /** Remembers a process that becomes a user's own systemd, and forgets those of a while ago: process ids come again. */
+  #noteManager(fields: JournalFields, program: string, { time, pid, uid }: Saying): void {
+    for (const [known, since] of this.#managers)
+      if (Date.parse(time) - Date.parse(since) > MANAGER_WAITS_MS) this.#managers.delete(known);
+    const isManager = program === MANAGER && uid === 0 && pid !== undefined;
+    if (isManager && MANAGER_OPENED.test(single(fields.MESSAGE) ?? '')) this.#managers.set(pid, time);
   }
 
   /** Sessions end with the boot that they were in. */

@@ -163,6 +163,35 @@ test('a session that only logind tells of is a login; one of a cron job or of a 
   );
 });
 
+test('the session of a user’s own systemd is no login where logind does not name its class', () => {
+  const opened = {
+    SYSLOG_IDENTIFIER: '(systemd)',
+    _COMM: '(systemd)',
+    _UID: '0',
+    _PID: '135',
+    MESSAGE: 'pam_unix(systemd-user:session): session opened for user alice(uid=1000) by alice(uid=0)',
+  };
+  const logind = {
+    MESSAGE_ID: '8d45620c1a4348dbb17410da57c60c66',
+    _COMM: 'systemd-logind',
+    _UID: '0',
+    SESSION_ID: 'c2',
+    USER_ID: 'alice',
+    LEADER: '135',
+    PRIORITY: '6',
+    MESSAGE: 'New session c2 of user alice.',
+  };
+  assert.deepEqual(readAll(entries(opened, logind)), []);
+  const first = new JournalReader();
+  readAll(entries(opened), first);
+  const state = JSON.parse(JSON.stringify(first.state()));
+  assert.deepEqual(readAll(entries(logind), new JournalReader(state)), [], 'one run later');
+  const later = { ...logind, __REALTIME_TIMESTAMP: '1795402353000000' };
+  assert.deepEqual(actions(readAll(entries(opened, later))), ['login'], 'the process id came again');
+  const forged = { ...opened, _UID: '1000' };
+  assert.deepEqual(actions(readAll(entries(forged, logind))), ['login'], 'not written by root');
+});
+
 test('sessions end when the next boot begins', () => {
   const events = readAll(
     entries(
