@@ -3,7 +3,8 @@
  * ones started from installed binaries, else (as root on Debian) installed first. Where none of that can be, the run fails. Loaded by
  * `node --test --test-global-setup=test/helpers/global-setup.ts`, which hands its environment to every test file.
  */
-import { spawnSync } from 'node:child_process';
+import { DsacError, reasonOf } from '../../src/errors.ts';
+import { install } from './apt.ts';
 import {
   installed,
   lacksMariaDb,
@@ -67,29 +68,24 @@ async function usual({ usual, ping }: Service): Promise<string | undefined> {
   return undefined;
 }
 
-/** Installs what is missing from Debian's packages without starting it. */
-function install({ debianPackage }: Service): string | undefined {
-  if (process.getuid?.() !== 0) return 'not root, so it cannot be installed';
-  const apt = installed('apt-get');
-  if (apt === undefined) return 'no apt-get, so it cannot be installed';
-  say(`installing ${debianPackage} with apt-get`);
-  // Run level 1 keeps the package from starting its service: the tests use one of their own.
-  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive', RUNLEVEL: '1' };
-  spawnSync(apt, ['update', '-q'], { env, stdio: ['ignore', 2, 2] });
-  const { status } = spawnSync(apt, ['install', '-y', '-q', '--no-install-recommends', debianPackage], {
-    env,
-    stdio: ['ignore', 2, 2],
-  });
-  return status === 0 ? undefined : `apt-get install ${debianPackage}: exit ${status}`;
+/** Installs `debianPackage` when something is lacking; answers what is lacking even then. */
+function provideCommand(debianPackage: string, lacks: () => string | undefined): string | undefined {
+  if (lacks() === undefined) return undefined;
+  if (process.getuid?.() === 0) say(`installing ${debianPackage} with apt-get`);
+  const failed = install([debianPackage]);
+  const lacking = lacks();
+  return lacking === undefined || failed === undefined ? lacking : `${lacking}; ${failed}`;
 }
 
 async function startPrivate(service: Service): Promise<string> {
-  const failed = service.lacks() === undefined ? undefined : install(service);
-  const lacking = service.lacks();
-  if (lacking !== undefined) {
-    throw new Error(
-      `${service.name}: none at ${service.usual.join(' or ')}, and none can be started: ${lacking}${failed === undefined ? '' : `; ${failed}`}. ` +
-        `Set ${service.variable} to one that tests may use, or DSAC_TEST_SERVICES=skip to leave its tests out.`,
+  const failed = provideCommand(service.debianPackage, service.lacks);
+  if (failed !== undefined) {
+    throw new DsacError(
+      'unavailable',
+      `${service.name}: none at ${service.usual.join(' or ')}, and none can be started: ${failed}`,
+      {
+        hint: `install ${service.debianPackage}, or set ${service.variable} to one that tests may use, or DSAC_TEST_SERVICES=skip to leave its tests out`,
+      },
     );
   }
   const running = await service.start();
@@ -111,17 +107,31 @@ async function provide(service: Service): Promise<void> {
   say(`${service.name} at ${url}${found === undefined ? ' (private, ends with the tests)' : ''}`);
 }
 
-/** Before the first test file. */
+/** The tests with TLS make certificates of their own. */
+function provideOpenssl(): void {
+  const failed = provideCommand('openssl', () =>
+    installed('openssl') ? undefined : 'openssl is not installed',
+  );
+  if (failed !== undefined)
+    throw new DsacError('unavailable', failed, {
+      hint: 'install openssl, or set DSAC_TEST_SERVICES=skip to leave the tests that need it out',
+    });
+}
+
+/** Before the first test file. Where services cannot be had the run ends here, with what to do and without a stack. */
 export async function globalSetup(): Promise<void> {
   if (process.env.DSAC_TEST_SERVICES === 'skip') {
     say('DSAC_TEST_SERVICES=skip: tests with RabbitMQ and MariaDB are left out');
     return;
   }
   try {
+    provideOpenssl();
     for (const service of SERVICES) await provide(service);
   } catch (error) {
     await globalTeardown();
-    throw error;
+    say(`error: ${reasonOf(error)}`);
+    if (error instanceof DsacError && error.hint !== undefined) say(`hint: ${error.hint}`);
+    process.exit(1);
   }
 }
 
