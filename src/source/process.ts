@@ -4,6 +4,7 @@
  */
 import { type ChildProcess, type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import type { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { errorCode } from '../errors.ts';
@@ -14,8 +15,8 @@ const MAX_STDERR = 16 * 1024;
 const MAX_LINE = 16 * 1024 * 1024;
 /** Between the polite signal and the one that cannot be refused, in ms. */
 const KILL_AFTER = 2_000;
-/** How long to wait for the rest of stderr after the end, in ms. */
-const STDERR_GRACE = 500;
+/** How long to wait after the end for the rest of what it wrote, in ms. */
+const OUTPUT_GRACE = 500;
 
 export interface ExecutableRun {
   /** Absolute path, then arguments. No shell is involved. */
@@ -85,6 +86,14 @@ export async function runExecutable(run: ExecutableRun): Promise<ExecutableEnd> 
   return ended;
 }
 
+/** Ends the output of a program that has ended, once nothing more of it comes: what left its process group may hold the pipe open for ever. */
+async function letGo(stdout: Socket): Promise<void> {
+  for (let before = -1; !stdout.destroyed; before = stdout.bytesRead) {
+    if (stdout.bytesRead === before && stdout.readableLength === 0) stdout.destroy();
+    else await sleep(OUTPUT_GRACE, undefined, { ref: false });
+  }
+}
+
 async function watch(
   child: ChildProcessWithoutNullStreams,
   { timeoutMs, signal }: ExecutableRun,
@@ -109,7 +118,8 @@ async function watch(
     if (signal?.aborted) stop();
     const [code, killedBy] = (await once(child, 'exit')) as [number | null, NodeJS.Signals | null];
     killGroup(child, 'SIGKILL');
-    await Promise.race([stderrEnd, sleep(STDERR_GRACE, undefined, { ref: false })]);
+    void letGo(stdout as Socket);
+    await Promise.race([stderrEnd, sleep(OUTPUT_GRACE, undefined, { ref: false })]);
     stderr.destroy();
     return { code, signal: killedBy, stderr: said(), ...why };
   } finally {
@@ -119,11 +129,20 @@ async function watch(
   }
 }
 
+/** Output up to its end, or to where it was let go: whether that was all, the run's own end tells. */
+async function* chunks(stdout: Readable): AsyncGenerator<Buffer> {
+  try {
+    yield* stdout as AsyncIterable<Buffer>;
+  } catch (error) {
+    if (errorCode(error) !== 'ERR_STREAM_PREMATURE_CLOSE') throw error;
+  }
+}
+
 /** Lines of a run's output as bytes, without their LF; a last line without one counts. */
 export async function* outputLines(stdout: Readable): AsyncGenerator<Buffer> {
   let rest: Buffer[] = [];
   let length = 0;
-  for await (const chunk of stdout as AsyncIterable<Buffer>) {
+  for await (const chunk of chunks(stdout)) {
     let at = 0;
     for (let lf = chunk.indexOf(0x0a); lf >= 0; lf = chunk.indexOf(0x0a, at)) {
       yield Buffer.concat([...rest, chunk.subarray(at, lf)]);

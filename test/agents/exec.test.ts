@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import exec from '../../agents/exec.ts';
@@ -79,6 +79,16 @@ test('exit status 69 means that the source is absent, with what it said', async 
   );
   assert.equal(outcome, 'absent');
   assert.match(reason!, /no array here/);
+});
+
+test('a process that it leaves behind does not hold the run', async (t) => {
+  const bench = new Bench(t);
+  const started = Date.now();
+  const leaves = script(t, `setsid sleep 30 & echo $! > "$0.pid"; sleep 0.3; echo '{"key":"a","fields":{}}'`);
+  const { outcome, items } = await run(bench, leaves, 'inventory');
+  process.kill(Number(readFileSync(`${leaves}.pid`, 'utf8')));
+  assert.deepEqual([outcome, items], ['ok', 1]);
+  assert.ok(Date.now() - started < 20_000);
 });
 
 test('a line that is not what it should be is named', async (t) => {
