@@ -223,10 +223,10 @@ export class Round {
     single: boolean,
   ): Promise<boolean> {
     const { spool } = this.#run;
-    const name = single ? file.name : batchFile(batch.header);
+    const own: SpoolFile = single ? file : await spool.divide(file, batchFile(batch.header), batch.bytes);
+    const { name } = own;
     const attempts = (this.#destination.attempts[name] ?? 0) + 1;
-    const own: SpoolFile = single ? file : await spool.divide(file, name, batch.bytes);
-    this.#skip.add(own.name);
+    this.#skip.add(name);
     if (answer.status === 'deferred' && attempts < this.#post.attempts) {
       this.#count.deferred++;
       this.#destination = {

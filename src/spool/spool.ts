@@ -42,6 +42,12 @@ export interface SpoolFile {
   readonly path: string;
 }
 
+/** `name`, then with a number before its ending, without end: for what must stand beside another file of that name. */
+function* candidates(name: string): Generator<string> {
+  const dot = name.includes('.jsonl') ? name.indexOf('.jsonl') : name.length;
+  for (let n = 1; ; n++) yield n === 1 ? name : `${name.slice(0, dot)}~${n}${name.slice(dot)}`;
+}
+
 export class Spool {
   readonly root: string;
   readonly disk: Disk;
@@ -72,18 +78,46 @@ export class Spool {
 
   /** Moves a staged file into `new`. False when it is not in `tmp`: an earlier try has moved it. */
   async publish(name: string): Promise<boolean> {
-    const moved = await unlessDone(
-      this.disk.rename(join(this.directory('tmp'), name), join(this.directory('new'), name)),
-      'ENOENT',
-    );
+    const moved = await this.#move(join(this.directory('tmp'), name), this.directory('new'), name);
     await this.disk.sync(this.directory('new'));
-    return moved;
+    return moved !== undefined;
   }
 
   /** Stages and publishes: when it resolves, the file survives a power cut. */
   async enter(name: string, bytes: Uint8Array): Promise<void> {
     await this.stage(name, bytes);
-    await this.publish(name);
+    if (!(await this.publish(name)))
+      throw new DsacError('io', `${join(this.directory('tmp'), name)} was taken away while it was written`);
+  }
+
+  /**
+   * Moves a file to `name` in a directory. Where the same bytes have that name already they are one file; other bytes (a fork of the
+   * stream) are kept beside it. Answers the name that it has now; undefined when there was nothing to move.
+   */
+  async #move(from: string, directory: string, name: string): Promise<string | undefined> {
+    for (const candidate of candidates(name)) {
+      const target = join(directory, candidate);
+      const there = await readIfThere(this.disk, target);
+      if (there === undefined)
+        return (await unlessDone(this.disk.rename(from, target), 'ENOENT')) ? candidate : undefined;
+      const bytes = await readIfThere(this.disk, from);
+      if (bytes === undefined) return undefined;
+      if (!there.equals(bytes)) continue;
+      // Not renamed: rename(2) leaves both names when they are links to one file.
+      await unlessDone(this.disk.unlink(from), 'ENOENT');
+      return candidate;
+    }
+    return undefined;
+  }
+
+  /** Links a file into a directory as `#move` moves one. */
+  async #link(from: string, directory: string): Promise<void> {
+    for (const candidate of candidates(basename(from))) {
+      const target = join(directory, candidate);
+      if (await unlessDone(this.disk.link(from, target), 'EEXIST')) return;
+      const [there, bytes] = [await readIfThere(this.disk, target), await this.disk.read(from)];
+      if (there?.equals(bytes)) return;
+    }
   }
 
   /** Removes what a crash left half-written in `tmp` under names that start with `prefix`. Only for who alone writes such names. */
@@ -164,7 +198,7 @@ export class Spool {
       }
       for (const { handler } of wanting) {
         const directory = this.directory('queue', handler);
-        await unlessDone(this.disk.link(file.path, join(directory, file.name)), 'EEXIST');
+        await this.#link(file.path, directory);
         touched.add(directory);
       }
       leaving.push(file.path);
@@ -245,12 +279,12 @@ export class Spool {
   /** Takes one batch out of a segment into a file of its own beside it, so that the segment can leave its queue. */
   async divide(segment: SpoolFile, name: string, bytes: Uint8Array): Promise<SpoolFile> {
     const directory = dirname(segment.path);
-    const own: SpoolFile = { ...segment, name, path: join(directory, name) };
     const temporary = `divide.${segment.handler}.${name}`;
     await this.stage(temporary, bytes);
-    await this.disk.rename(join(this.directory('tmp'), temporary), own.path);
+    const as = await this.#move(join(this.directory('tmp'), temporary), directory, name);
+    if (as === undefined) throw new DsacError('io', `${temporary} was taken away while it was written`);
     await this.disk.sync(directory);
-    return own;
+    return { ...segment, name: as, path: join(directory, as) };
   }
 
   /** Hands a file from `failed/<handler>` back to that handler's queue. */
@@ -283,7 +317,7 @@ export class Spool {
 
   async #back(file: SpoolFile, directory: string): Promise<void> {
     await this.disk.mkdir(directory);
-    await this.disk.rename(file.path, join(directory, file.name));
+    await this.#move(file.path, directory, file.name);
     await this.disk.sync(directory);
     await unlessDone(this.disk.unlink(join(dirname(file.path), whyName(file.name))), 'ENOENT');
   }
@@ -312,11 +346,9 @@ export class Spool {
 
   /** `name`, or `name` with a number before its ending when another file has it: nothing set aside is ever overwritten. */
   async #freeName(directory: string, name: string): Promise<string> {
-    const dot = name.includes('.jsonl') ? name.indexOf('.jsonl') : name.length;
-    for (let n = 1; ; n++) {
-      const candidate = n === 1 ? name : `${name.slice(0, dot)}~${n}${name.slice(dot)}`;
+    for (const candidate of candidates(name))
       if ((await this.disk.stat(join(directory, candidate))) === undefined) return candidate;
-    }
+    return name;
   }
 
   /**
@@ -324,20 +356,11 @@ export class Spool {
    * nothing; other bytes under a name that is still here (a fork of the stream) are kept beside it.
    */
   async adopt(path: string): Promise<void> {
-    const name = basename(path);
-    const target = join(this.directory('new'), name);
     try {
-      await this.disk.link(path, target);
+      await this.#link(path, this.directory('new'));
     } catch (error) {
-      const code = errorCode(error);
-      if (code === 'EEXIST') {
-        const bytes = await this.disk.read(path);
-        if (!bytes.equals((await readIfThere(this.disk, target)) ?? bytes))
-          await this.enter(await this.#freeName(this.directory('new'), name), bytes);
-        return;
-      }
-      if (!LINK_REFUSED.has(code ?? '')) throw error;
-      await this.enter(name, await this.disk.read(path));
+      if (!LINK_REFUSED.has(errorCode(error) ?? '')) throw error;
+      await this.enter(basename(path), await this.disk.read(path));
       return;
     }
     await this.disk.sync(this.directory('new'));

@@ -133,3 +133,43 @@ test('adopting a file twice is adopting it once; a fork under the same name is k
   await to.adopt(join(other.root, 'new', name));
   assert.equal(ls(to, 'new').length, 2);
 });
+
+test('P3: another batch under the name of one that still waits is kept beside it, wherever they meet', async (t) => {
+  const spool = await makeSpool(t);
+  const [one, two, three, four] = [1, 2, 3, 4].map((n) =>
+    new FakeNode().next('logins', 'log', [plainEvent(n)]),
+  );
+  const name = batchFile(one!.header);
+  const other = name.replace('.jsonl', '~2.jsonl');
+  await spool.enter(name, one!.bytes);
+  await spool.enter(name, two!.bytes);
+  await spool.enter(name, two!.bytes);
+  assert.deepEqual(ls(spool, 'new'), [name, other]);
+  await spool.route([all]);
+  await spool.enter(name, three!.bytes);
+  await spool.route([all]);
+  const third = name.replace('.jsonl', '~3.jsonl');
+  assert.deepEqual(ls(spool, 'queue/all'), [name, other, third]);
+
+  const failed = await firstIn(spool, 'queue', 'all');
+  await spool.fail(failed, 'all', { reason: 'no' });
+  await spool.enter(failed.name, four!.bytes);
+  await spool.route([all]);
+  await spool.requeue(await firstIn(spool, 'failed', 'all'));
+  const kept = ls(spool, 'queue/all').map((file) =>
+    readFileSync(join(spool.root, 'queue/all', file), 'utf8'),
+  );
+  assert.deepEqual(kept.sort(), [one, two, three, four].map((batch) => batch!.bytes.toString()).sort());
+});
+
+test('a file that went both ways in a crash is one file again when it is handed back', async (t) => {
+  const spool = await makeSpool(t);
+  const batch = new FakeNode().next('logins', 'log', [plainEvent()]);
+  const name = batchFile(batch.header);
+  await spool.enter(name, batch.bytes);
+  await spool.route([all]);
+  await spool.fail(await firstIn(spool, 'queue', 'all'), 'all', { reason: 'no' });
+  await spool.disk.link(join(spool.root, 'failed/all', name), join(spool.root, 'queue/all', name));
+  await spool.requeue(await firstIn(spool, 'failed', 'all'));
+  assert.deepEqual([ls(spool, 'queue/all'), ls(spool, 'failed/all')], [[name], []]);
+});
