@@ -47,6 +47,13 @@ export function reasonOf(error: unknown): string {
   return own.includes(cause) ? own : `${own}: ${cause}`;
 }
 
+const UNREADABLE = new Set(['EIO', 'EACCES', 'EPERM', 'EBADMSG', 'EUCLEAN']);
+
+/** Whether an error of a read is this one file's own: another file may well be readable. */
+export function isUnreadable(error: unknown): boolean {
+  return UNREADABLE.has(errorCode(error) ?? '');
+}
+
 /** Whether a file-system error means that the thing is simply not there. */
 export function isMissing(error: unknown): boolean {
   const code = errorCode(error);

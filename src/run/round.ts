@@ -1,6 +1,6 @@
 /** One handler working through its queue under its lock: opens files, hands them over in groups, acts on each answer. */
 import { orAbort } from '../abort.ts';
-import { isMissing, reasonOf } from '../errors.ts';
+import { isMissing, isUnreadable, reasonOf } from '../errors.ts';
 import {
   type Answer,
   DestinationDown,
@@ -135,7 +135,9 @@ export class Round {
     } catch (error) {
       this.#skip.add(file.name);
       if (isMissing(error)) return undefined;
-      throw error;
+      if (!isUnreadable(error)) throw error;
+      await this.#giveUp(file, { reason: `cannot be read: ${reasonOf(error)}` });
+      return undefined;
     }
   }
 
@@ -239,13 +241,14 @@ export class Round {
       );
       return single;
     }
-    this.#count.failed++;
-    await spool.fail(own, this.#post.name, { reason: answer.reason, attempts });
-    this.#run.log.error(
-      { handler: this.#post.name, file: name, attempts, reason: answer.reason },
-      'given up',
-    );
+    await this.#giveUp(own, { reason: answer.reason, attempts });
     return false;
+  }
+
+  async #giveUp(file: SpoolFile, why: { reason: string; attempts?: number }): Promise<void> {
+    this.#count.failed++;
+    await this.#run.spool.fail(file, this.#post.name, why);
+    this.#run.log.error({ handler: this.#post.name, file: file.name, ...why }, 'given up');
   }
 }
 

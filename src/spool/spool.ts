@@ -6,7 +6,8 @@
 import { randomBytes } from 'node:crypto';
 import { readdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { DsacError, errorCode, isMissing, reasonOf } from '../errors.ts';
+import { DsacError, errorCode, isMissing, isUnreadable, reasonOf } from '../errors.ts';
+import { MAX_UNFOLDED } from './batch.ts';
 import { type Decoded, decode, unfold } from './decode.ts';
 import { type Disk, readIfThere, realDisk, unlessDone } from './disk.ts';
 import { isBatchFile, isShown } from './names.ts';
@@ -32,6 +33,8 @@ export interface Routed {
   /** Files that no handler wants: they stay in `new`. */
   unwanted: number;
   corrupt: number;
+  /** Files that cannot be read, put on hold. */
+  unreadable: number;
 }
 
 /** A file in a spool: which state, whose queue, what name. */
@@ -130,6 +133,11 @@ export class Spool {
 
   /** The file's batches and damage, unfolded when its name ends in `.zst`. */
   async open(path: string): Promise<Decoded[]> {
+    const size = (await this.disk.stat(path))?.size ?? 0;
+    if (size > MAX_UNFOLDED)
+      return [
+        { damage: { offset: 0, bytes: Buffer.alloc(0), reason: `${size} bytes, over ${MAX_UNFOLDED}` } },
+      ];
     const stored = await this.disk.read(path);
     let bytes = stored;
     if (path.endsWith('.zst')) {
@@ -177,7 +185,7 @@ export class Spool {
    * crash at any step changes nothing. Damage is set aside in `corrupt`, and what is whole in the same file goes on.
    */
   async route(interests: readonly Interest[], signal?: AbortSignal): Promise<Routed> {
-    const done: Routed = { routed: 0, unwanted: 0, corrupt: 0 };
+    const done: Routed = { routed: 0, unwanted: 0, corrupt: 0, unreadable: 0 };
     for (const { handler } of interests) await this.disk.mkdir(this.directory('queue', handler));
     const touched = new Set<string>();
     const leaving: string[] = [];
@@ -213,7 +221,8 @@ export class Spool {
   /** What lies in `new` under a name that no batch has was put there by someone else: kept, but not in the way. */
   async #setStrangersAside(done: Routed): Promise<void> {
     for await (const name of this.disk.list(this.directory('new'))) {
-      if (isBatchFile(name) || name.startsWith('.')) continue;
+      // A name that is not UTF-8 comes with U+FFFD for its bytes: under that name there is no file to move.
+      if (isBatchFile(name) || name.startsWith('.') || name.includes('\uFFFD')) continue;
       await this.quarantine(
         { state: 'new', name, path: join(this.directory('new'), name) },
         'its name is not a batch’s: expected *.jsonl or *.jsonl.zst',
@@ -229,7 +238,10 @@ export class Spool {
       decoded = await this.open(file.path);
     } catch (error) {
       if (isMissing(error)) return undefined;
-      throw error;
+      if (!isUnreadable(error)) throw error;
+      await this.hold(file, `cannot be read: ${reasonOf(error)}`);
+      done.unreadable++;
+      return undefined;
     }
     const damages = decoded.flatMap(({ damage }) => damage ?? []);
     if (damages.length === 0) return [...new Set(decoded.flatMap(({ batch }) => batch?.header.agent ?? []))];

@@ -239,3 +239,22 @@ test('damage that appears in a queued segment is set aside alone, and the whole 
   assert.deepEqual(taken, [1, 3]);
   assert.deepEqual(yard.ls('corrupt'), ['segment.x.0000000001.jsonl']);
 });
+
+test('P4: a queued file that cannot be read is given up alone', async (t) => {
+  const yard = new Yard(t);
+  await yard.enter(...batches(3));
+  await yard.run([
+    post('one', async () => {
+      throw new DestinationDown('not now');
+    }),
+  ]);
+  const read = yard.spool.disk.read;
+  t.mock.method(yard.spool.disk, 'read', async (path: string) => {
+    if (path.includes('.0000000001.')) throw Object.assign(new Error('i/o error'), { code: 'EIO' });
+    return read(path);
+  });
+  const taken: number[] = [];
+  const [delivery] = (await yard.run([post('one', takesAll(taken))], ['one'])).deliveries;
+  assert.deepEqual([taken, delivery!.outcome, delivery!.failed], [[2, 3], 'ok', 1]);
+  assert.equal(yard.ls('failed/one').length, 1);
+});

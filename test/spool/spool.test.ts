@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
-import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { type Disk, realDisk } from '../../src/spool/disk.ts';
 import { batchFile } from '../../src/spool/names.ts';
 import { type Interest, Spool, type SpoolFile } from '../../src/spool/spool.ts';
 import { FakeNode, plainEvent } from '../helpers/batches.ts';
@@ -33,7 +34,7 @@ test('a routed batch is one file with a name in each interested queue, and in no
     const batch = node.next(agent, 'log', [plainEvent()]);
     await spool.enter(batchFile(batch.header), batch.bytes);
   }
-  assert.deepEqual(await spool.route([all, logins]), { routed: 2, unwanted: 0, corrupt: 0 });
+  assert.deepEqual(await spool.route([all, logins]), { routed: 2, unwanted: 0, corrupt: 0, unreadable: 0 });
   assert.equal(ls(spool, 'queue/all').length, 2);
   assert.equal(ls(spool, 'queue/only-logins').length, 1);
   assert.deepEqual(ls(spool, 'new'), []);
@@ -107,7 +108,7 @@ test('hold takes a file out of the flow until release, failed until requeue', as
   const batch = new FakeNode().next('logins', 'log', [plainEvent()]);
   await spool.enter(batchFile(batch.header), batch.bytes);
   await spool.hold(await firstIn(spool, 'new'), 'ask Eve');
-  assert.deepEqual(await spool.route([all]), { routed: 0, unwanted: 0, corrupt: 0 });
+  assert.deepEqual(await spool.route([all]), { routed: 0, unwanted: 0, corrupt: 0, unreadable: 0 });
   await assert.rejects(spool.requeue(await firstIn(spool, 'hold')), /lies in 'hold'/);
   await spool.release(await firstIn(spool, 'hold'));
   await spool.route([all]);
@@ -172,4 +173,34 @@ test('a file that went both ways in a crash is one file again when it is handed 
   await spool.disk.link(join(spool.root, 'failed/all', name), join(spool.root, 'queue/all', name));
   await spool.requeue(await firstIn(spool, 'failed', 'all'));
   assert.deepEqual([ls(spool, 'queue/all'), ls(spool, 'failed/all')], [[name], []]);
+});
+
+test('P4: one file that cannot be read, or is over all bounds, does not keep the others from being routed', async (t) => {
+  const root = temporary(t);
+  const broken: Disk = {
+    ...realDisk,
+    async read(path) {
+      if (path.includes('.0000000002.')) throw Object.assign(new Error('i/o error'), { code: 'EIO' });
+      return realDisk.read(path);
+    },
+  };
+  const spool = new Spool(root, { by: 'test', disk: broken });
+  await spool.create();
+  const node = new FakeNode();
+  for (const n of [1, 2, 3]) {
+    const batch = node.next('logins', 'log', [plainEvent(n)]);
+    await spool.stage(batchFile(batch.header), batch.bytes);
+    await realDisk.rename(
+      join(root, 'tmp', batchFile(batch.header)),
+      join(root, 'new', batchFile(batch.header)),
+    );
+  }
+  writeFileSync(join(root, 'new/huge.jsonl'), '');
+  truncateSync(join(root, 'new/huge.jsonl'), 3 * 1024 ** 3);
+  writeFileSync(Buffer.concat([Buffer.from(`${root}/new/odd`), Buffer.of(0xff)]), '');
+  assert.deepEqual(await spool.route([all]), { routed: 2, unwanted: 0, corrupt: 1, unreadable: 1 });
+  assert.deepEqual(await spool.route([all]), { routed: 0, unwanted: 0, corrupt: 0, unreadable: 0 });
+  assert.equal(ls(spool, 'queue/all').length, 2);
+  assert.match(readFileSync(join(root, 'hold', ls(spool, 'hold')[1]!), 'utf8'), /cannot be read: i\/o error/);
+  assert.match(readFileSync(join(root, 'corrupt/huge.jsonl.why.json'), 'utf8'), /3221225472 bytes, over/);
 });

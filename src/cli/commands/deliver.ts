@@ -41,9 +41,14 @@ function describeDelivery({ outcome, delivered, deferred, failed, reason }: Deli
 
 /** Says what a person should know: at a terminal everything, under cron what was given up and what has been down for long. */
 function tell(setting: Setting, { routed, deliveries, orphans }: Delivered, asked: boolean): void {
-  if (routed && routed.corrupt > 0)
-    say(setting.program, `${routed.corrupt} damaged file(s) set aside: see dsac spool ls corrupt`);
   const stack = setting.program === 'dsac-process' ? ' --stack in' : '';
+  if (routed && routed.corrupt > 0)
+    say(setting.program, `${routed.corrupt} damaged file(s) set aside: see dsac spool ls corrupt${stack}`);
+  if (routed && routed.unreadable > 0)
+    say(
+      setting.program,
+      `${routed.unreadable} file(s) that cannot be read put on hold: see dsac spool ls hold${stack}`,
+    );
   for (const { handler, files } of orphans) {
     say(setting.program, `${files} file(s) wait in queue/${handler}, but no '${handler}' is configured`);
     say(
