@@ -300,7 +300,7 @@ test('a log rotated while it is read for real by logrotate loses and doubles not
     },
   );
   if ((await new System().which('logrotate')) === undefined) {
-    t.skip('logrotate is not installed');
+    t.skip('left out: logrotate is not installed');
     return;
   }
   const got: string[] = [];

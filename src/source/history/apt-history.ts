@@ -48,7 +48,7 @@ export function parseAptPackages(list: string): { packages: AptPackage[]; rest: 
   for (let match = PACKAGE.exec(list); match !== null; match = PACKAGE.exec(list)) {
     at = PACKAGE.lastIndex;
     const [, name = '', arch, inside = ''] = match;
-    const words = inside.split(', ');
+    const words = inside === '' ? [] : inside.split(', ');
     const auto = words.length > 1 && words.at(-1) === 'automatic';
     packages.push({ name, arch, versions: auto ? words.slice(0, -1) : words, auto });
     if (at === list.length) break;

@@ -37,7 +37,7 @@ export type HistoryFields = z.infer<typeof historyFields>;
 export type HistoryEvent = LogEvent<HistoryFields>;
 
 export const historyActions = {
-  installed: 'a package was installed',
+  installed: 'a package was installed (zypp: or upgraded, which its log does not tell apart)',
   upgraded: 'a package was replaced by a newer version',
   downgraded: 'a package was replaced by an older version',
   reinstalled: 'a package was installed again in the version that it had',

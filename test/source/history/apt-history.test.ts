@@ -29,6 +29,15 @@ test('versions with commas, colons and tildes stay whole, and automatic is no ve
   );
 });
 
+test('a purge of what was only configuration has no version, as apt writes none', () => {
+  const [event] = told([
+    'Start-Date: 2026-11-23  01:00:00',
+    'Purge: a:amd64 ()',
+    'End-Date: 2026-11-23  01:00:01',
+  ]);
+  assert.deepEqual([event?.action, event?.item, event?.before], ['purged', 'dpkg/a/amd64', undefined]);
+});
+
 test('a list that is cut gives the packages before the cut, and the rest is said to be lost', () => {
   assert.deepEqual(parseAptPackages('a:all (1), b:amd64 (1.0').rest, 'b:amd64 (1.0');
   const events = told([
