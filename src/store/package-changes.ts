@@ -10,6 +10,7 @@
  *    that install, remove and install again stay three changes.
  * 2. An observed change is explained by the records between the two looks when one of them leads to what was seen in the end. It then
  *    adds itself as a source to those that touch its ends, and is no row of its own.
+ *    A change that failed explains only a package that is not ready for use.
  * 3. Of a change's sources the most precise gives the time (dpkg's log, then any other log, then the look), and any that knows who gives that.
  */
 import type { By, Fields } from '../spool/batch.ts';
@@ -208,12 +209,18 @@ function foldPurges(drafts: readonly Draft[], others: readonly Draft[]): Draft[]
 /** Kinds of observed change that a record can explain although it has another word for it. */
 const EXPLAINED = new Set(['came', 'went', 'moved', 'again']);
 
+/** Whether a look found the package there but not ready for use, as a failed installation leaves it. */
+function isUnready({ after }: StoredEvent): boolean {
+  const status = textOf(after?.status);
+  return status !== null && status !== 'installed';
+}
+
 /** Rule 2: whether the records explain what was seen. */
 function explain(look: StoredEvent, seen: Draft, records: readonly Draft[]): boolean {
   const first = look.since === null ? seen.start : Date.parse(look.since);
   const within = records.filter(
     (draft) =>
-      draft.change.action !== 'failed' &&
+      (draft.change.action !== 'failed' || isUnready(look)) &&
       sameArch(draft.change.arch, seen.change.arch) &&
       draft.end >= first - SLACK &&
       draft.start <= seen.start + SLACK,

@@ -252,6 +252,26 @@ test('on a real machine, what apt purged is purged and what it removed is remove
   for (const name of ['sl', 'nginx-light']) assert.deepEqual(last(name), ['removed dpkg+apt'], name);
 });
 
+test('a purge of which apt knows no version is still one row', () => {
+  const rows = short([
+    recorded('apt', '02:00:00', 'purged', {}, { by: ALICE }),
+    recorded('dpkg', '02:00:01', 'purged', { from: '1' }),
+    observed('01:00', '03:00', 'purged', { from: '1' }),
+  ]);
+  assert.deepEqual(rows, ['02:00:01 purged 1→– dpkg+apt+observed alice']);
+});
+
+test('an installation that failed is no second row as if it had worked, unless the package is there ready for use', () => {
+  const failed = recorded('dpkg', '02:00:01', 'failed', { to: '2' }, { by: ALICE });
+  const look = (status: string): StoredEvent =>
+    observed('01:00', '03:00', 'installed', { to: '2' }, { after: { version: '2', status } });
+  assert.deepEqual(short([failed, look('half-configured')]), ['02:00:01 failed –→2 dpkg+observed alice']);
+  assert.deepEqual(short([failed, look('installed')]), [
+    '02:00:01 failed –→2 dpkg alice',
+    '03:00:00 installed –→2 observed',
+  ]);
+});
+
 test('a removal that is followed by a purge of its own is two rows', () => {
   const rows = short([
     recorded('apt', '02:00:00', 'removed', { from: '1' }),
