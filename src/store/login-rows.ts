@@ -118,6 +118,13 @@ function sameUser(a: LoginRow, b: LoginRow): boolean {
   return b.source === 'btmp' && isBtmpName(b.user, a.user);
 }
 
+const isSu = (service: string | null): boolean => service === 'su' || service === 'su-l';
+
+/** Sources name a service in several ways; but a session under su is never one of another service. */
+function maySameService(a: string | null, b: string | null): boolean {
+  return a === null || b === null || isSu(a) === isSu(b);
+}
+
 function isSame(a: LoginRow, b: LoginRow): boolean {
   return (
     a.node === b.node &&
@@ -125,6 +132,7 @@ function isSame(a: LoginRow, b: LoginRow): boolean {
     sameUser(a, b) &&
     agree(a.tty, b.tty) &&
     agree(a.from, b.from) &&
+    maySameService(a.service, b.service) &&
     agree(a.as, b.as) &&
     agree(a.command, b.command)
   );

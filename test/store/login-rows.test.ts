@@ -83,6 +83,10 @@ const APART: Record<string, SessionEvent[]> = {
     event('journal', '02:00:00', 'login', { user: 'alice' }),
     event('wtmp', '02:00:00', 'login', { user: 'alice' }, { node: 'n2' }),
   ],
+  'under su and over ssh': [
+    event('wtmpdb', '02:00:00', 'login', { user: 'bob', service: 'su' }),
+    event('journal', '02:00:00', 'login', { user: 'bob', from: '10.0.0.1', tty: 'pts/1', service: 'sshd' }),
+  ],
   'told by one source': [
     event('wtmp', '02:00:00', 'login', { user: 'alice', tty: 'pts/0' }),
     event('wtmp', '02:00:00', 'login', { user: 'alice', tty: 'pts/1' }),
