@@ -25,10 +25,10 @@ export async function openLog(
   const streams: { stream: { write(text: string): void }; level: 'debug' | 'info' }[] = [];
   try {
     mkdirSync(dirname(file), { recursive: true, mode: 0o750 });
-    streams.push({
-      stream: pino.destination({ dest: file, sync: true, append: true, mode: 0o640 }),
-      level: 'info',
-    });
+    const stream = pino.destination({ dest: file, sync: true, append: true, mode: 0o640 });
+    stream.once('error', (error) => options.complain(`cannot write the log ${file}: ${error.message}`));
+    stream.on('error', () => {});
+    streams.push({ stream, level: 'info' });
   } catch (error) {
     options.complain(`cannot write the log ${file}: ${(error as Error).message}`);
   }
