@@ -59,7 +59,7 @@ function parseLine<T>(line: Buffer, schema: z.ZodType<T>, what: string): T {
 }
 
 /** Nesting depth by counting brackets outside strings, so that a deep line is refused before it is parsed. */
-function isDeep(line: Buffer): boolean {
+export function isDeep(line: Buffer): boolean {
   let depth = 0;
   let inString = false;
   for (let i = 0; i < line.length; i++) {

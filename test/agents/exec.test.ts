@@ -99,6 +99,38 @@ test('a line that is not what it should be is named', async (t) => {
   assert.match(other.reason!, /check: line 1: fields: [^\n{[]*$/, 'one problem in one line');
 });
 
+const UNSOUND: Record<string, [kind: 'inventory' | 'log', line: string, reason: RegExp]> = {
+  'a control character in a key': [
+    'inventory',
+    '{"key":"a\\nb","fields":{}}',
+    /item "a\\nb": item: no control characters/,
+  ],
+  'a key that is too long': [
+    'inventory',
+    `{"key":"${'k'.repeat(600)}","fields":{}}`,
+    /item "k+": item: .*512/,
+  ],
+  'fields that nest too deep': [
+    'inventory',
+    `{"key":"k","fields":{"a":${'['.repeat(40)}${']'.repeat(40)}}}`,
+    /item "k": nests deeper than 32/,
+  ],
+  'an event that nests too deep': [
+    'log',
+    `{"action":"ticked","data":{"a":${'['.repeat(40)}${']'.repeat(40)}}}`,
+    /event 'ticked' of .*: nests deeper than 32/,
+  ],
+};
+for (const [what, [kind, line, reason]] of Object.entries(UNSOUND)) {
+  test(`${what} makes no batch that a reader must reject`, async (t) => {
+    const bench = new Bench(t);
+    const outcome = await run(bench, script(t, `cat <<'END'\n${line}\nEND`), kind);
+    assert.equal(outcome.outcome, 'failed');
+    assert.match(outcome.reason ?? '', reason);
+    assert.deepEqual(bench.events('mine'), []);
+  });
+}
+
 test('an executable that others may write, or whose folder they may, is refused', async (t) => {
   const bench = new Bench(t);
   const path = script(t, 'exit 0');
