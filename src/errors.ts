@@ -47,6 +47,12 @@ export function reasonOf(error: unknown): string {
   return own.includes(cause) ? own : `${own}: ${cause}`;
 }
 
+/** The reason with its hint, for where there is one line for both. */
+export function adviceOf(error: unknown): string {
+  const hint = error instanceof DsacError && error.hint !== undefined ? ` (${error.hint})` : '';
+  return `${reasonOf(error)}${hint}`;
+}
+
 const UNREADABLE = new Set(['EIO', 'EACCES', 'EPERM', 'EBADMSG', 'EUCLEAN']);
 
 /** Whether an error of a read is this one file's own: another file may well be readable. */

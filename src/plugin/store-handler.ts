@@ -1,6 +1,6 @@
 /** The handler that loads batches into a store; the same on a node (straight into the centre's database) and in the centre. */
 import { readPassword } from '../config/named-file.ts';
-import { DsacError, reasonOf } from '../errors.ts';
+import { adviceOf, DsacError, reasonOf } from '../errors.ts';
 import type { Store } from '../store/store.ts';
 import { isFileTrouble } from './file-trouble.ts';
 import {
@@ -17,8 +17,7 @@ import {
 function asDown(error: unknown): unknown {
   if (isFileTrouble(error)) return new DestinationDown(reasonOf(error), { cause: error });
   if (!(error instanceof DsacError) || error.kind !== 'unavailable') return error;
-  const hint = error.hint === undefined ? '' : ` (${error.hint})`;
-  return new DestinationDown(`${error.message}${hint}`, { cause: error });
+  return new DestinationDown(adviceOf(error), { cause: error });
 }
 
 /** A batch that the store will never take answers for itself; among several, the runner finds out which by trying each alone. */

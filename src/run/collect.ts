@@ -3,7 +3,7 @@
  * commit. Every run ends with one receipt batch.
  */
 import { join } from 'node:path';
-import { DsacError, reasonOf } from '../errors.ts';
+import { adviceOf, DsacError } from '../errors.ts';
 import { type Lock, takeLock } from '../lock.ts';
 import type { BatchEvent, Fields } from '../spool/batch.ts';
 import { AgentRun, type CollectRun, elapsed, type Task } from './agent-run.ts';
@@ -55,15 +55,38 @@ async function recoverState(run: CollectRun, store: AgentStore, started: Date): 
   return firstState(run.system.root, newEpoch(started));
 }
 
-async function runLocked(run: CollectRun, task: Task, store: AgentStore): Promise<AgentOutcome> {
-  const started = run.clock();
-  const base = { agent: task.name, started: started.toISOString(), everyMs: task.everyMs };
+/** What an outcome says of an agent that has read nothing. */
+function nothingRead(task: Task, started: Date) {
+  return {
+    agent: task.name,
+    started: started.toISOString(),
+    everyMs: task.everyMs,
+    durationMs: 0,
+    events: 0,
+    sources: [],
+  };
+}
+
+/** Aborts, with a reason in words, when `ms` have passed. */
+function deadline(ms: number): AbortSignal {
+  const controller = new AbortController();
+  setTimeout(() => controller.abort(new Error(`not done within ${ms / 1000} s`)), ms).unref();
+  return controller.signal;
+}
+
+async function runLocked(
+  run: CollectRun,
+  task: Task,
+  store: AgentStore,
+  started: Date,
+): Promise<AgentOutcome> {
+  const base = nothingRead(task, started);
   const sinceStart = (): number => Math.max(0, run.clock().getTime() - started.getTime());
-  const signal = AbortSignal.any([run.signal, AbortSignal.timeout(task.timeoutMs)]);
+  const signal = AbortSignal.any([run.signal, deadline(task.timeoutMs)]);
   try {
     const state = await recoverState(run, store, started);
     if (run.onlyDue && elapsed(state.ran, started) < task.everyMs * 0.9) {
-      return { ...base, outcome: 'not-due', durationMs: 0, events: 0, sources: [] };
+      return { ...base, outcome: 'not-due' };
     }
     const reading = await new AgentRun(run, task, store, state, started, signal).read();
     const { epoch, seq, head } = reading.state;
@@ -77,32 +100,25 @@ async function runLocked(run: CollectRun, task: Task, store: AgentStore): Promis
       ...(head === null ? {} : { stream: { epoch, seq, sha256: head } }),
     };
   } catch (error) {
-    return {
-      ...base,
-      outcome: 'failed',
-      reason: reasonOf(error),
-      durationMs: sinceStart(),
-      events: 0,
-      sources: [],
-    };
+    return { ...base, outcome: 'failed', reason: adviceOf(error), durationMs: sinceStart() };
+  }
+}
+
+async function tryAgent(run: CollectRun, task: Task): Promise<AgentOutcome> {
+  const started = run.clock();
+  const { store, lockPath } = agentStore(run, task.name);
+  try {
+    using lock: Lock | undefined = takeLock(lockPath);
+    if (!lock) return { ...nothingRead(task, started), outcome: 'busy' };
+    return await runLocked(run, task, store, started);
+  } catch (error) {
+    return { ...nothingRead(task, started), outcome: 'failed', reason: adviceOf(error) };
   }
 }
 
 /** Runs one agent under its lock. Never throws: whatever goes wrong is in the outcome. */
 async function runAgent(run: CollectRun, task: Task): Promise<AgentOutcome> {
-  const { store, lockPath } = agentStore(run, task.name);
-  using lock: Lock | undefined = takeLock(lockPath);
-  const outcome: AgentOutcome = lock
-    ? await runLocked(run, task, store)
-    : {
-        agent: task.name,
-        outcome: 'busy',
-        started: run.clock().toISOString(),
-        everyMs: task.everyMs,
-        durationMs: 0,
-        events: 0,
-        sources: [],
-      };
+  const outcome = await tryAgent(run, task);
   const { agent, ...fields } = outcome;
   run.log[outcome.outcome === 'failed' ? 'error' : 'info'](
     { agent, ...fields },

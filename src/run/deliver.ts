@@ -3,6 +3,7 @@
  * handler that is slow, down or broken delays only itself (P4): each has its own lock, deadline and backoff.
  */
 import { join } from 'node:path';
+import { adviceOf } from '../errors.ts';
 import { takeLock } from '../lock.ts';
 import type { Interest, Routed } from '../spool/spool.ts';
 import { readDestination } from './destination.ts';
@@ -16,8 +17,10 @@ export interface Delivered {
   readonly orphans: readonly { readonly handler: string; readonly files: number }[];
 }
 
-async function runPost(run: DeliverRun, post: Post): Promise<Delivery> {
-  const none = { handler: post.name, delivered: 0, deferred: 0, failed: 0 };
+const nothingDelivered = ({ name }: Post) => ({ handler: name, delivered: 0, deferred: 0, failed: 0 });
+
+async function drive(run: DeliverRun, post: Post): Promise<Delivery> {
+  const none = nothingDelivered(post);
   const directory = handlersDirectory(run.paths, run.stack);
   using lock = takeLock(join(directory, `${post.name}.lock`));
   if (!lock) return { ...none, outcome: 'busy' };
@@ -35,6 +38,17 @@ async function runPost(run: DeliverRun, post: Post): Promise<Delivery> {
   const delivery = await new Round(run, post, destination).work();
   run.log.info({ ...delivery }, `${post.name}: ${delivery.outcome}`);
   return delivery;
+}
+
+/** Lets one handler work. Never throws: what goes wrong with one is no reason to stop the others. */
+async function runPost(run: DeliverRun, post: Post): Promise<Delivery> {
+  try {
+    return await drive(run, post);
+  } catch (error) {
+    const reason = adviceOf(error);
+    run.log.error({ handler: post.name, reason }, 'broken');
+    return { ...nothingDelivered(post), outcome: 'broken', reason };
+  }
 }
 
 async function route(run: DeliverRun, posts: readonly Post[]): Promise<Routed | undefined> {

@@ -36,7 +36,8 @@ export interface DeliverRun {
 /** How one handler's run went, in batches. */
 export interface Delivery {
   readonly handler: string;
-  readonly outcome: 'ok' | 'down' | 'busy' | 'waiting';
+  /** `broken`: DSAC's own state of the handler cannot be read or kept; nobody but a person can mend that. */
+  readonly outcome: 'ok' | 'down' | 'busy' | 'waiting' | 'broken';
   readonly delivered: number;
   readonly deferred: number;
   readonly failed: number;

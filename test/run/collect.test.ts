@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { z } from 'zod';
@@ -264,7 +264,7 @@ test('a source that never answers is given up at its deadline', async (t) => {
   const outcome = await bench.run(agent, { timeoutMs: 50 });
   clearTimeout(keepAlive);
   assert.equal(outcome.outcome, 'failed');
-  assert.match(outcome.reason!, /timeout/i);
+  assert.match(outcome.reason!, /not done within 0.05 s/);
 });
 
 test('another tree below --rootfs begins a new epoch instead of looking like changes', async (t) => {
@@ -297,6 +297,16 @@ test('P1: what a crash leaves before the commit is as if it had not run, what it
   assert.equal(bench.batches('shelf').length, 1);
 });
 
+test('an agent whose state cannot even be opened is told in the receipt, and the others run', async (t) => {
+  const bench = new Bench(t);
+  mkdirSync(join(bench.paths.lib, 'agents'), { recursive: true });
+  writeFileSync(join(bench.paths.lib, 'agents/shelf'), 'a file in place of the directory');
+  const outcome = await bench.run(new Shelf({ top: { a: 1 } }).agent);
+  assert.equal(outcome.outcome, 'failed');
+  assert.match(outcome.reason!, /cannot lock .*shelf\/lock/);
+  assert.equal(bench.batches('receipts').length, 1);
+});
+
 test('damaged state stops the agent with a way out, and is not overwritten', async (t) => {
   const bench = new Bench(t);
   const shelf = new Shelf({ top: { a: 1 } });
@@ -305,7 +315,7 @@ test('damaged state stops the agent with a way out, and is not overwritten', asy
   writeFileSync(path, '\0\0\0\0');
   const outcome = await bench.run(shelf.agent);
   assert.equal(outcome.outcome, 'failed');
-  assert.match(outcome.reason!, /state\.json is damaged/);
+  assert.match(outcome.reason!, /state\.json is damaged: .*move .* away/);
   assert.equal(readFileSync(path, 'latin1'), '\0\0\0\0');
   rmSync(path);
   assert.equal((await bench.run(shelf.agent)).outcome, 'ok');

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { z } from 'zod';
@@ -238,6 +238,22 @@ test('damage that appears in a queued segment is set aside alone, and the whole 
   await yard.run([post('one', takesAll(taken))], ['one']);
   assert.deepEqual(taken, [1, 3]);
   assert.deepEqual(yard.ls('corrupt'), ['segment.x.0000000001.jsonl']);
+});
+
+test('P4: a handler whose own state is broken is told, and the others deliver', async (t) => {
+  const yard = new Yard(t);
+  await yard.enter(...batches(1));
+  const directory = join(yard.paths.lib, 'handlers/out');
+  mkdirSync(directory, { recursive: true });
+  writeFileSync(join(directory, 'one.lock'), 'this is no lock file. '.repeat(100));
+  const taken: number[] = [];
+  const { deliveries } = await yard.run([post('one', takesAll([])), post('two', takesAll(taken))]);
+  assert.deepEqual(
+    deliveries.map(({ outcome }) => outcome),
+    ['broken', 'ok'],
+  );
+  assert.match(deliveries[0]!.reason!, /cannot lock .*one\.lock: .*it may be removed/);
+  assert.deepEqual(taken, [1]);
 });
 
 test('P4: a queued file that cannot be read is given up alone', async (t) => {

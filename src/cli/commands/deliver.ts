@@ -60,7 +60,7 @@ function tell(setting: Setting, { routed, deliveries, orphans }: Delivered, aske
     const { handler, outcome, failed, failingSince } = delivery;
     const long =
       failingSince !== undefined && setting.clock().getTime() - Date.parse(failingSince) > PATIENCE;
-    const matters = failed > 0 || (outcome === 'down' && (asked || long));
+    const matters = failed > 0 || outcome === 'broken' || (outcome === 'down' && (asked || long));
     if (process.stderr.isTTY || matters) say(setting.program, `${handler}: ${describeDelivery(delivery)}`);
   }
   if (routed && routed.unwanted > 0 && process.stderr.isTTY)
@@ -95,7 +95,9 @@ async function runDeliver(side: Side, names: string[], options: DeliverOptions):
     posts,
   );
   tell(setting, done, only !== undefined);
-  if (done.deliveries.some(({ outcome, failed }) => outcome === 'down' || failed > 0))
+  const { deliveries } = done;
+  if (deliveries.some(({ outcome }) => outcome === 'broken')) process.exitCode = EXIT.io;
+  else if (deliveries.some(({ outcome, failed }) => outcome === 'down' || failed > 0))
     process.exitCode = EXIT.tempfail;
 }
 
