@@ -38,11 +38,8 @@ function answerClosed(error: ChannelClosed, exchange: string, where: string, cou
 
 function answer(outcome: Outcome): Answer {
   if (outcome.status === 'confirmed') return DELIVERED;
-  const reason =
-    outcome.status === 'returned'
-      ? `no queue is bound for it (${outcome.reason}): ${SET_UP}`
-      : outcome.reason;
-  return { status: 'deferred', reason };
+  if (outcome.status === 'refused') return { status: 'refused', reason: outcome.reason };
+  return { status: 'deferred', reason: `no queue is bound for it (${outcome.reason}): ${SET_UP}` };
 }
 
 /** Where not one message was taken, the trouble is the destination's: a queue that is full or not yet bound must not use up the batches' tries. */

@@ -14,12 +14,12 @@ export interface Parcel {
 }
 
 /**
- * The answer for one batch. `deferred`: try this batch again later, counted against it. `rejected`: this batch will never be
- * taken; it goes to `failed/` with the reason.
+ * The answer for one batch. `deferred`: try this batch again later, counted against it. `refused`: the destination has no room now; nothing
+ * is counted against the batch, and the handler backs off. `rejected`: this batch will never be taken; it goes to `failed/` with the reason.
  */
 export type Answer =
   | { readonly status: 'delivered' }
-  | { readonly status: 'deferred' | 'rejected'; readonly reason: string };
+  | { readonly status: 'deferred' | 'refused' | 'rejected'; readonly reason: string };
 
 export const DELIVERED: Answer = { status: 'delivered' };
 

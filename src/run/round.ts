@@ -153,6 +153,7 @@ export class Round {
     if (answers.some(({ status }) => status === 'delivered'))
       this.#destination = afterDelivery(this.#destination, this.#run.clock());
     for (const consignment of group) await this.#settle(consignment);
+    for (const answer of answers) if (answer.status === 'refused') throw new DestinationDown(answer.reason);
   }
 
   async #answers(session: Session, parcels: readonly Parcel[]): Promise<Answer[]> {
@@ -227,8 +228,12 @@ export class Round {
     const { spool } = this.#run;
     const own: SpoolFile = single ? file : await spool.divide(file, batchFile(batch.header), batch.bytes);
     const { name } = own;
-    const attempts = (this.#destination.attempts[name] ?? 0) + 1;
     this.#skip.add(name);
+    if (answer.status === 'refused') {
+      this.#count.deferred++;
+      return single;
+    }
+    const attempts = (this.#destination.attempts[name] ?? 0) + 1;
     if (answer.status === 'deferred' && attempts < this.#post.attempts) {
       this.#count.deferred++;
       this.#destination = {

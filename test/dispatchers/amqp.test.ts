@@ -125,6 +125,9 @@ test('amqp: a queue that is full refuses, and nothing is held against the batche
     name: 'DestinationDown',
     message: /refused it \(nack\): is the queue full/,
   });
+  await channel.purgeQueue(own.queue);
+  const answers = await session.deliver([first!, ...rest]);
+  assert.deepEqual([answers[0]!.status, answers[2]!.status], ['delivered', 'refused']);
 });
 
 test('amqp: a broker that falls silent while messages wait is given up', needed, async (t) => {

@@ -240,6 +240,28 @@ test('damage that appears in a queued segment is set aside alone, and the whole 
   assert.deepEqual(yard.ls('corrupt'), ['segment.x.0000000001.jsonl']);
 });
 
+test('P4: a destination that takes some and has no room for the rest counts nothing against them, however often', async (t) => {
+  const yard = new Yard(t);
+  await yard.enter(...batches(3));
+  let room = 1;
+  const taken: number[] = [];
+  const tight = post('one', async (parcels) =>
+    parcels.map(({ batch }) => {
+      if (taken.length >= room) return { status: 'refused', reason: 'queue full' };
+      taken.push(batch.header.seq);
+      return DELIVERED;
+    }),
+  );
+  const [first] = (await yard.run([tight])).deliveries;
+  assert.deepEqual([first!.outcome, first!.delivered, first!.reason], ['down', 1, 'queue full']);
+  assert.deepEqual((await yard.run([tight])).deliveries[0]!.outcome, 'waiting', 'backs off');
+  for (let n = 0; n < 20; n++) await yard.run([tight], ['one']);
+  assert.deepEqual([yard.ls('queue/one').length, yard.ls('failed/one')], [2, []]);
+  room = 3;
+  await yard.run([tight], ['one']);
+  assert.deepEqual(taken, [1, 2, 3]);
+});
+
 test('P4: a handler whose own state is broken is told, and the others deliver', async (t) => {
   const yard = new Yard(t);
   await yard.enter(...batches(1));
