@@ -59,17 +59,15 @@ function endOnLostOutput(name: string): void {
  * Runs one command line. `name` is the bin's own name; all but `dsac` stand for a command of it. Sets `process.exitCode`.
  */
 export async function main(name: string, args: readonly string[]): Promise<void> {
-  endOnLostOutput(name);
   const command = OWN_BIN.exec(name)?.[1];
+  const speaker = command === undefined ? programName(args) : name;
+  endOnLostOutput(speaker);
+  const line = command === undefined || args[0] === '--version' ? args : [command, ...args];
   const program = buildProgram();
   try {
-    await program.parseAsync(command === undefined ? args : [command, ...args], { from: 'user' });
+    await program.parseAsync(line, { from: 'user' });
   } catch (error) {
-    process.exitCode = ended(
-      error,
-      command === undefined ? programName(args) : name,
-      args.includes('--verbose'),
-    );
+    process.exitCode = ended(error, speaker, args.includes('--verbose'));
   }
 }
 

@@ -1,8 +1,10 @@
 /** What every command shares: where DSAC's files are, the configuration, the log, and the signal that ends a run. */
-import { join } from 'node:path';
-import type { Command } from 'commander';
+import { statSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { type Command, InvalidArgumentError } from 'commander';
 import type { Config } from '../config/load.ts';
 import { type Paths, pathsBelow } from '../config/paths.ts';
+import { DsacError } from '../errors.ts';
 import { type Log, openLog } from '../log.ts';
 import { say } from './terminal.ts';
 
@@ -25,12 +27,41 @@ export interface Setting {
   readonly clock: () => Date;
 }
 
+function isDirectory(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
+}
+
+/** Makes a path that was given on the command line absolute: cron and a changed directory must mean the same. */
+function absolute(text: string): string {
+  if (text === '') throw new InvalidArgumentError('a path cannot be empty.');
+  return resolve(text);
+}
+
+/** An existing directory, absolute: a tree that is not there must not look like one in which there is nothing. */
+export function directory(text: string): string {
+  const path = absolute(text);
+  if (!isDirectory(path)) throw new InvalidArgumentError(`there is no directory ${path}.`);
+  return path;
+}
+
+/** Throws where nothing of DSAC can be: a mistyped home must not become an empty one. */
+export function requireHome({ home }: Paths): void {
+  if (isDirectory(home)) return;
+  throw new DsacError('config', `there is no directory ${home}`, {
+    hint: `correct --home or DSAC_HOME, or make an installation there: dsac init --home ${home}`,
+  });
+}
+
 /** Adds the options that every command has. */
 export function withCommon(command: Command): Command {
   return command
-    .option('--config <file>', 'configuration file (default: etc/dsac/dsac.yaml below home, or $DSAC_CONFIG)')
-    .option('--home <dir>', 'where all of DSAC’s own paths hang (default: $DSAC_HOME, or /)')
-    .option('--rootfs <dir>', 'the system that agents look at (default: /)')
+    .option(
+      '--config <file>',
+      'configuration file (default: etc/dsac/dsac.yaml below home, or $DSAC_CONFIG)',
+      absolute,
+    )
+    .option('--home <dir>', 'where all of DSAC’s own paths hang (default: $DSAC_HOME, or /)', absolute)
+    .option('--rootfs <dir>', 'the system that agents look at (default: /)', directory)
     .option('--verbose', 'log to stderr too');
 }
 
@@ -54,6 +85,7 @@ export function stopSignal(): AbortSignal {
 /** Reads the configuration and opens the log for one command. */
 export async function prepare(program: string, options: CommonOptions): Promise<Setting> {
   const paths = pathsFor(options);
+  requireHome(paths);
   const { configFile, loadConfig } = await import('../config/load.ts');
   const { file, required } = configFile(paths, options.config, process.env);
   const config = await loadConfig(file, required);

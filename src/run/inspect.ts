@@ -1,10 +1,13 @@
 /** Looks into a spool for a person: what lies where, since when, and why. */
 import { existsSync } from 'node:fs';
-import { basename, join } from 'node:path';
+import { basename, isAbsolute, join, relative } from 'node:path';
 import { DsacError, reasonOf } from '../errors.ts';
 import { isShown } from '../spool/names.ts';
 import { HANDLER_STATES, PLAIN_STATES, type Spool, type SpoolFile } from '../spool/spool.ts';
 import { readWhy } from '../spool/why.ts';
+
+const PATTERNS =
+  "patterns are names or paths below the spool, such as 'packages.*', 'queue/broker/*' or 'corrupt'";
 
 /** A file of a spool as `ls` shows it. */
 export interface Listed {
@@ -38,6 +41,14 @@ function toSpoolFile(root: string, relative: string): SpoolFile | undefined {
   return { state, ...place, name: basename(relative), path: join(root, relative) };
 }
 
+/** A pattern as a path below the spool, whether it was given so or as an absolute path. Throws `usage` when it leads out of the spool. */
+function belowSpool(spool: Spool, pattern: string): string {
+  const below = isAbsolute(pattern) ? relative(spool.root, pattern) : pattern;
+  if (below.split('/').includes('..'))
+    throw new DsacError('usage', `'${pattern}' is not in the spool ${spool.root}`, { hint: PATTERNS });
+  return below;
+}
+
 /** What a person may mean by a pattern: a path below the spool, a directory, or a name in any directory. */
 function meanings(pattern: string): string[] {
   return pattern.includes('/') ? [pattern, `${pattern}/**`] : [`${pattern}/**`, `**/${pattern}`];
@@ -57,7 +68,8 @@ function isPlace(spool: Spool, pattern: string): boolean {
 export async function findFiles(spool: Spool, patterns: readonly string[]): Promise<SpoolFile[]> {
   const { default: glob } = await import('fast-glob');
   const found = new Map<string, SpoolFile>();
-  for (const pattern of patterns.length > 0 ? patterns : ['**']) {
+  for (const given of patterns.length > 0 ? patterns : ['**']) {
+    const pattern = belowSpool(spool, given);
     const names = await glob(meanings(pattern), {
       cwd: spool.root,
       ignore: ['tmp/**', '**/*.why.json'],
@@ -66,8 +78,8 @@ export async function findFiles(spool: Spool, patterns: readonly string[]): Prom
     });
     const files = names.flatMap((name) => toSpoolFile(spool.root, name) ?? []);
     if (files.length === 0 && patterns.length > 0 && !isPlace(spool, pattern)) {
-      throw new DsacError('usage', `nothing in ${spool.root} matches '${pattern}'`, {
-        hint: "patterns are names or paths below the spool, such as 'packages.*', 'queue/broker/*' or 'corrupt'",
+      throw new DsacError('usage', `nothing in ${spool.root} matches '${given}'`, {
+        hint: PATTERNS,
       });
     }
     for (const file of files) found.set(file.path, file);

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { chmodSync, existsSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { dsac, Home } from '../helpers/dsac.ts';
@@ -85,6 +85,15 @@ const mistakes: [args: string[], code: number, said: RegExp][] = [
     /^dsac: error: unknown option '--home'\ndsac: hint: give it after the command/,
   ],
   [['spool', 'ls'], 78, /^dsac-spool: error: no spool at /],
+  [['agent', '--rootfs', '/no/such'], 64, /^dsac-agent: error: .*there is no directory \/no\/such/],
+  [['agent', '--rootfs', '/etc/passwd'], 64, /^dsac-agent: error: .*there is no directory \/etc\/passwd/],
+  [['init', '--home', ''], 64, /^dsac: error: .*cannot be empty/],
+  [
+    ['process', '--home', '/no/such'],
+    78,
+    /^dsac-process: error: there is no directory \/no\/such\ndsac-process: hint: .*dsac init --home \/no\/such\n$/,
+  ],
+  [['cron', '--home', '/no/such'], 78, /^dsac: error: there is no directory \/no\/such\n/],
   [
     ['agent', '--config', '/no/such.yaml'],
     78,
@@ -252,6 +261,34 @@ test('a damaged file in the spool is set aside with its reason, shown, and the r
   assert.match(await home.run('spool', 'ls', '--stack', 'in'), / users +snapshot /);
 });
 
+test('a pattern may be an absolute path below the spool, and never leads out of it', async (t) => {
+  const home = new Home(t);
+  await home.run('init');
+  await home.run('agent', 'users');
+  const inside = await home.run('spool', 'ls', join(home.path, 'var/spool/dsac/out/new'));
+  assert.match(inside, /users\./);
+  for (const outside of ['/etc/passwd', '../in/new']) {
+    const { code, stderr } = await home.try('spool', 'ls', outside);
+    assert.equal(code, 64);
+    assert.match(stderr, /is not in the spool .*\n.*hint: patterns are/);
+  }
+});
+
+test('a bin of its own tells its version as dsac does', async () => {
+  const { code, stdout } = await dsac(['--version'], { bin: 'dsac-agent' });
+  assert.deepEqual([code, stdout], [0, (await dsac(['--version'])).stdout]);
+});
+
+test('cron’s entries name every path whole, and the configuration that the shell had', async (t) => {
+  const home = new Home(t);
+  await home.run('init');
+  const config = join(home.path, 'etc/dsac/dsac.yaml');
+  const { stdout } = await dsac(['cron', '--home', home.path, '--rootfs', '.'], {
+    env: { DSAC_CONFIG: relative(process.cwd(), config) },
+  });
+  assert.ok(stdout.includes(` --config ${config} --rootfs ${process.cwd()}`), stdout);
+});
+
 test('hold and release, and a pattern that matches nothing', async (t) => {
   const home = new Home(t);
   const tree = temporary(t);
@@ -309,7 +346,7 @@ test('an output that is full ends a command with the reason', {
   await home.run('init');
   const command = `"${process.execPath}" "${join(root, 'bin/dsac.js')}" report packages --home "${home.path}" > /dev/full`;
   const { status, stderr } = spawnSync('/bin/sh', ['-c', command], { encoding: 'utf8' });
-  assert.match(stderr, /^dsac: error: cannot write to standard output: ENOSPC[^\n]*\n$/);
+  assert.match(stderr, /^dsac-\w+: error: cannot write to standard output: ENOSPC[^\n]*\n$/);
   assert.equal(status, 74);
 });
 

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Command, Option } from 'commander';
 import { projectRoot } from '../../config/project.ts';
-import { type CommonOptions, pathsFor, withCommon } from '../setting.ts';
+import { type CommonOptions, pathsFor, requireHome, withCommon } from '../setting.ts';
 import { writeOut } from '../terminal.ts';
 
 interface CronOptions extends CommonOptions {
@@ -48,12 +48,13 @@ export function crontab(role: 'node' | 'central', { command, key, consumes }: In
 
 async function runCron(options: CronOptions): Promise<void> {
   const paths = pathsFor(options);
+  requireHome(paths);
   const { configFile, loadConfig } = await import('../../config/load.ts');
   const { file, required } = configFile(paths, options.config, process.env);
   const consumes = (await loadConfig(file, required)).consume !== undefined;
   const flags = [
     ...(paths.home === '/' ? [] : ['--home', paths.home]),
-    ...(options.config === undefined ? [] : ['--config', options.config]),
+    ...(required ? ['--config', file] : []),
     ...(options.rootfs === undefined ? [] : ['--rootfs', options.rootfs]),
   ];
   const bin = join(projectRoot, 'bin/dsac.js');

@@ -6,6 +6,7 @@ import type { Command } from 'commander';
 import { projectRoot } from '../../config/project.ts';
 import { DsacError } from '../../errors.ts';
 import { EXIT } from '../exit.ts';
+import { directory } from '../setting.ts';
 import { writeOut } from '../terminal.ts';
 
 interface DemoOptions {
@@ -96,6 +97,6 @@ export function registerDemo(program: Command): void {
     .command('demo')
     .description('run the whole job once on this host, without servers, in a directory of its own')
     .option('--home <dir>', 'use this directory (default: a new one in the system’s temporary folder)')
-    .option('--rootfs <dir>', 'the system that agents look at (default: /)')
+    .option('--rootfs <dir>', 'the system that agents look at (default: /)', directory)
     .action((options: DemoOptions) => runDemo(options));
 }
