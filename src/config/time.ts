@@ -28,14 +28,13 @@ export function parseDuration(text: string): number | undefined {
 }
 
 /**
- * The moment that `text` names: a duration before `now`, a date (its midnight in UTC) or an RFC 3339 time.
+ * The moment that `text` names: a duration before `now` (1970 at the earliest), a date (its midnight in UTC) or an RFC 3339 time.
  * `what` names the option in the error (kind `usage`) thrown for anything else, dates that do not exist included.
  */
 export function parseTime(text: string, now: Date, what: string): Date {
   const ago = parseDuration(text);
   if (ago !== undefined) {
-    const then = new Date(now.getTime() - ago);
-    if (Number.isFinite(then.getTime())) return then;
+    return new Date(Math.max(0, now.getTime() - ago));
   }
   const day = DAY.exec(text);
   if (day) {

@@ -28,17 +28,24 @@ function beside(key: Key, step: number): Key {
   return { node: key.node, agent: key.agent, epoch: key.epoch, seq: key.seq + step };
 }
 
+/** A node's word for the time, as stored; `now` where its clock is ahead. */
+function notAfter(now: string, time: string): string {
+  const told = toStored(time);
+  return told < now ? told : now;
+}
+
 /** Serialises the loaders of a node: each must see the streams as the one before left them. SQLite's transactions do so anyway. */
 async function lockNodes(
   db: Kysely<Tables>,
   dialect: DialectName,
   batches: readonly Loadable[],
+  now: string,
 ): Promise<string[]> {
   const first = new Map(batches.map(({ header }) => [header.node, header]));
   const nodes = [...first.keys()].sort();
   const rows = nodes.map((node) => {
     const { host, time } = first.get(node)!;
-    const seen = toStored(time);
+    const seen = notAfter(now, time);
     return {
       node,
       host: wellFormed(host),
@@ -217,10 +224,12 @@ async function insertEvents(db: Kysely<Tables>, fresh: readonly FreshBatch[]): P
   );
 }
 
+/** What newest batches say of their nodes. `now` bounds the times of a clock that is ahead: its words must not stay the newest for ever. */
 async function updateNodes(
   db: Kysely<Tables>,
   dialect: DialectName,
   fresh: readonly FreshBatch[],
+  now: string,
 ): Promise<void> {
   const headers = fresh.map(({ batch }) => batch.header);
   const byNode = Map.groupBy(headers, ({ node }) => node);
@@ -229,7 +238,7 @@ async function updateNodes(
     const known = await db.selectFrom('nodes').selectAll().where('node', 'in', nodes).execute();
     for (const row of known) {
       for (const header of byNode.get(row.node) ?? []) {
-        const time = toStored(header.time);
+        const time = notAfter(now, header.time);
         if (time < row.first_seen) row.first_seen = time;
         if (time < row.last_seen) continue;
         row.last_seen = time;
@@ -268,7 +277,7 @@ export async function loadAll(
   batches: readonly Loadable[],
 ): Promise<void> {
   const now = storedDate(new Date());
-  const nodes = await lockNodes(db, dialect, batches);
+  const nodes = await lockNodes(db, dialect, batches, now);
   const known = await findKnown(
     db,
     batches.map(({ header }) => header),
@@ -291,5 +300,5 @@ export async function loadAll(
     streams.name(batch.header.node, batch.receipts);
   }
   await streams.write(db, dialect);
-  await updateNodes(db, dialect, fresh);
+  await updateNodes(db, dialect, fresh, now);
 }

@@ -7,6 +7,7 @@ import type { Receipt } from './loadable.ts';
 import { inPieces, insertRows, upsertRows } from './rows.ts';
 import type { Tables } from './tables.ts';
 import { toStored } from './times.ts';
+import { wellFormed } from './wellformed.ts';
 
 type AgentRow = Selectable<Tables['agents']>;
 
@@ -26,7 +27,7 @@ function runRow(batch: number, idx: number, node: string, receipt: Receipt): Ins
     head_epoch: stream?.epoch ?? null,
     head_seq: stream?.seq ?? null,
     head_sha256: stream?.sha256 ?? null,
-    reason: receipt.reason ?? null,
+    reason: receipt.reason == null ? null : wellFormed(receipt.reason),
     sources_json: sources == null ? null : canonical(sources),
   };
 }

@@ -31,12 +31,23 @@ export function isPassing(error: unknown): boolean {
   return error instanceof Error && 'errcode' in error && (Number(error.errcode) & 0xff) === SQLITE_BUSY;
 }
 
-/** Runs `work`, again after passing trouble, each time after a longer random wait; what lasts becomes an `unavailable` error. */
+/** What MySQL answers in strict mode when a value does not fit its column, https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html */
+const UNFIT = new Set([
+  'ER_DATA_TOO_LONG',
+  'ER_WARN_DATA_OUT_OF_RANGE',
+  'ER_TRUNCATED_WRONG_VALUE_FOR_FIELD',
+]);
+
+/** Runs `work`, again after passing trouble, each time after a longer random wait; what lasts becomes an `unavailable` error, a value that does not fit a `data` error. */
 export async function retried<T>(label: string, work: () => Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt++) {
     try {
       return await work();
     } catch (error) {
+      if (UNFIT.has(errorCode(error) ?? ''))
+        throw new DsacError('data', `the store ${label} has no room for a value: ${reasonOf(error)}`, {
+          cause: error,
+        });
       if (!isPassing(error)) throw error;
       if (attempt === ATTEMPTS) {
         throw new DsacError('unavailable', `the store ${label} is busy or out of reach: ${reasonOf(error)}`, {

@@ -112,6 +112,7 @@ const now = new Date('2026-11-24T12:00:00.000Z');
 
 test('times are durations ago, dates in UTC, or RFC 3339', () => {
   assert.equal(parseTime('7d', now, '--since').toISOString(), '2026-11-17T12:00:00.000Z');
+  assert.equal(parseTime('99999999d', now, '--since').toISOString(), '1970-01-01T00:00:00.000Z');
   assert.equal(parseTime('1h30m', now, '--since').toISOString(), '2026-11-24T10:30:00.000Z');
   assert.equal(parseTime('2026-11-01', now, '--since').toISOString(), '2026-11-01T00:00:00.000Z');
   assert.equal(

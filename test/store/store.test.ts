@@ -135,6 +135,31 @@ onEachStore(
   },
 );
 
+onEachStore('a clock that was ahead once does not keep a node’s old name for ever', async (_t, store) => {
+  const before = new FakeNode(undefined, 'old');
+  await store.load([before.next('logins', 'log', [plainEvent(1)], { time: '2099-01-01T00:00:00.000Z' })]);
+  const after = before.next('logins', 'log', [plainEvent(2)], {
+    time: new Date().toISOString(),
+    host: 'new',
+  });
+  await store.load([after]);
+  const [node] = await store.db.selectFrom('nodes').select(['host', 'last_seen']).execute();
+  assert.equal(node?.host, 'new');
+  assert.ok(node!.last_seen < '2099');
+});
+
+onEachStore('a value that the database has no room for is its batch’s own fault', async (_t, store) => {
+  const item = '\ud800'.repeat(512);
+  const batch = new FakeNode().next('logins', 'log', [{ ...plainEvent(1), item }]);
+  if (store.dialect === 'sqlite') await store.load([batch]);
+  else
+    await assert.rejects(store.load([batch]), {
+      name: 'DsacError',
+      kind: 'data',
+      message: /has no room for a value: Data too long/,
+    });
+});
+
 onEachStore('a clock that runs backwards leaves one state per item at any moment', async (_t, store) => {
   const node = new InventoryNode();
   await store.load([
