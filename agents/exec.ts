@@ -6,6 +6,7 @@
 import { z } from 'zod';
 import { nameSchema } from '../src/config/name.ts';
 import { reasonOf } from '../src/errors.ts';
+import { CommandFailed } from '../src/host/system.ts';
 import {
   type AgentContext,
   absent,
@@ -16,7 +17,6 @@ import {
   type LogEntry,
 } from '../src/plugin/agent.ts';
 import { trustedExecutable } from '../src/plugin/executable.ts';
-import { CommandFailed } from '../src/source/system.ts';
 import { bySchema, fieldsSchema, timeSchema } from '../src/spool/batch.ts';
 
 /** EX_UNAVAILABLE of sysexits(3). */

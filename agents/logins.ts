@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { System } from '../src/host/system.ts';
 import { absent, defineLog } from '../src/plugin/agent.ts';
 import { findJournal } from '../src/source/logins/journalctl.ts';
 import {
@@ -10,7 +11,6 @@ import {
 } from '../src/source/logins/loginentries.ts';
 import { loginFields } from '../src/source/logins/sessions.ts';
 import { hasLog } from '../src/source/rotated.ts';
-import type { System } from '../src/source/system.ts';
 
 const WTMP = '/var/log/wtmp';
 const BTMP = '/var/log/btmp';

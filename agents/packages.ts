@@ -3,6 +3,8 @@
  * is `manager/name/arch/version`, always, so that a new kernel is an arrival and not a change of the old one.
  */
 import { z } from 'zod';
+import type { System } from '../src/host/system.ts';
+import { keyText } from '../src/host/text.ts';
 import {
   absent,
   type Change,
@@ -16,8 +18,6 @@ import { named, type Package, type PackageFields, packageFields } from '../src/s
 import { pacmanPackages } from '../src/source/packages/pacman.ts';
 import { rpmPackages } from '../src/source/packages/rpm.ts';
 import { compareVersions, type Manager } from '../src/source/packages/version.ts';
-import type { System } from '../src/source/system.ts';
-import { keyText } from '../src/source/text.ts';
 
 /**
  * A manager's packages as items. A database without any is "absent": no manager removes its last package, so an empty one belongs to a

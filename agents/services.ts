@@ -6,13 +6,13 @@
  * units, units of login sessions, one unit per connection, and the comings and goings of what runs only now and then (see `active`).
  */
 import { z } from 'zod';
+import { keyText } from '../src/host/text.ts';
 import { type AgentContext, absent, type Change, defineInventory, type Step } from '../src/plugin/agent.ts';
 import { initOf, isBootedWithSystemd } from '../src/source/services/init.ts';
 import { openRcServices } from '../src/source/services/openrc.ts';
 import { loadedUnits, unitFiles } from '../src/source/services/systemctl.ts';
 import { isInstance, mergeUnits } from '../src/source/services/systemd.ts';
 import { sysvServices } from '../src/source/services/sysv.ts';
-import { keyText } from '../src/source/text.ts';
 
 const fields = z.object({
   unit: z.string().describe('name, as the init system writes it: nginx.service, sshd'),

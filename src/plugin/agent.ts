@@ -3,8 +3,8 @@
  * them, compares an inventory with its baseline, names streams, signs and spools.
  */
 import type { z } from 'zod';
+import type { System } from '../host/system.ts';
 import type { Log } from '../log.ts';
-import type { System } from '../source/system.ts';
 import type { By, Fields } from '../spool/batch.ts';
 
 /** Thrown by a source that does not exist on this node: neither an error nor an empty inventory. */

@@ -1,7 +1,7 @@
 /** The handler that is an executable of the user's own, in any language; the same on a node and in the centre. */
 import { z } from 'zod';
 import { durationSchema } from '../config/schema.ts';
-import { type ExecutableEnd, runExecutable } from '../source/process.ts';
+import { type ExecutableEnd, runExecutable } from '../host/process.ts';
 import type { Header } from '../spool/batch.ts';
 import { trustedExecutable } from './executable.ts';
 import { type Answer, DELIVERED, DestinationDown, type Handler } from './handler.ts';

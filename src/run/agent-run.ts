@@ -4,9 +4,9 @@
  */
 import { orAbort } from '../abort.ts';
 import type { Paths } from '../config/paths.ts';
+import type { System } from '../host/system.ts';
 import type { Log } from '../log.ts';
 import type { AgentContext, InventoryAgent, LogAgent } from '../plugin/agent.ts';
-import type { System } from '../source/system.ts';
 import type { BatchEvent } from '../spool/batch.ts';
 import type { Spool } from '../spool/spool.ts';
 import { diff, snapshotEvents } from './diff.ts';

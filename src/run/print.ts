@@ -1,8 +1,8 @@
 /** Shows what agents collect, all of it, without a spool or a baseline. */
 import { createHmac, randomBytes } from 'node:crypto';
+import { System } from '../host/system.ts';
 import type { Log } from '../log.ts';
 import type { AgentContext } from '../plugin/agent.ts';
-import { System } from '../source/system.ts';
 import type { BatchEvent } from '../spool/batch.ts';
 import type { Task } from './agent-run.ts';
 import { snapshotEvents } from './diff.ts';

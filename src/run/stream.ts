@@ -1,7 +1,7 @@
 /** Continues a node's streams: gives each new batch its place in the chain. */
 import { createHmac, randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
-import type { System } from '../source/system.ts';
+import type { System } from '../host/system.ts';
 import type { BatchEvent, Header, Kind } from '../spool/batch.ts';
 import { stateDigest } from '../spool/canonical.ts';
 import { seal, uuidv7 } from '../spool/encode.ts';

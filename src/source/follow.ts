@@ -7,8 +7,8 @@
  */
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
+import type { System } from '../host/system.ts';
 import { contentOf, type LogFile, UnreadableLog, withLog } from './rotated.ts';
-import type { System } from './system.ts';
 
 /**
  * Bytes hashed at the start of a file, and before the cursor. More than one wtmp record (384 or 400 bytes), whose time stands at its end: two

@@ -4,7 +4,7 @@
  */
 import { readlink } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { System } from './system.ts';
+import type { System } from '../host/system.ts';
 
 const DAY = 86_400_000;
 const ZONEINFO = '/usr/share/zoneinfo';

@@ -1,4 +1,4 @@
-import { CommandFailed, type Ended, type System } from './system.ts';
+import { CommandFailed, type Ended, type System } from '../host/system.ts';
 
 const ERROR = /^(?:[^\s:]+: )?(?:fatal )?error:/;
 

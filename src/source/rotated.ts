@@ -8,7 +8,7 @@ import { basename, dirname, join } from 'node:path';
 import type { Transform } from 'node:stream';
 import { createGunzip, createZstdDecompress } from 'node:zlib';
 import { errorCode, reasonOf } from '../errors.ts';
-import type { System } from './system.ts';
+import type { System } from '../host/system.ts';
 
 /** Bytes read at once; of compressed files few, since one block may unfold to a thousand times its size. */
 const BLOCK = 64 * 1024;

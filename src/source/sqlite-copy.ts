@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { DatabaseSync } from 'node:sqlite';
 import { isMissing } from '../errors.ts';
-import type { System } from './system.ts';
+import type { System } from '../host/system.ts';
 
 const PARTS = ['', '-wal', '-journal'];
 const ATTEMPTS = 5;

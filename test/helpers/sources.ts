@@ -1,5 +1,6 @@
 /** Runs an agent's sources directly over a tree, as the runner does, and returns all that they yield. */
 import { createHmac } from 'node:crypto';
+import { System } from '../../src/host/system.ts';
 import { silentLog } from '../../src/log.ts';
 import {
   type Agent,
@@ -10,7 +11,6 @@ import {
   type LogEntry,
   SourceAbsent,
 } from '../../src/plugin/agent.ts';
-import { System } from '../../src/source/system.ts';
 
 export interface Collected<T> {
   /** What each present source yielded. */

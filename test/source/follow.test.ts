@@ -15,9 +15,9 @@ import {
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
+import { System } from '../../src/host/system.ts';
 import { type FollowCursor, followBytes, followLines } from '../../src/source/follow.ts';
 import { hasLog, rotatedNames } from '../../src/source/rotated.ts';
-import { System } from '../../src/source/system.ts';
 import { temporary } from '../helpers/tree.ts';
 
 const LOG = '/var/log/a.log';

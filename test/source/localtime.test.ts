@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { System } from '../../src/host/system.ts';
 import { clockOf, localClock } from '../../src/source/localtime.ts';
-import { System } from '../../src/source/system.ts';
 import { type TreeFile, tree } from '../helpers/tree.ts';
 
 /** A TZif file whose footer is `rule`; the rest is not looked at. */

@@ -48,7 +48,7 @@ async function runAgents(setting: Setting, tasks: Task[], onlyDue: boolean): Pro
       import('../../run/stream.ts'),
       import('../../run/identity.ts'),
       import('../../spool/spool.ts'),
-      import('../../source/system.ts'),
+      import('../../host/system.ts'),
       import('../../run/configured.ts'),
     ]);
   const { config, paths, log, clock, signal, program, options } = setting;

@@ -1,7 +1,7 @@
 /** Reads the files that accounts and groups of a machine are in; refuses those that cannot be whole. */
 import { errorCode } from '../../errors.ts';
+import type { System } from '../../host/system.ts';
 import type { Log } from '../../log.ts';
-import type { System } from '../system.ts';
 import type { AccountFiles } from './account-items.ts';
 import { type Entries, isNisName, isShadowed, parseGroup, parsePasswd, parseShadow } from './accounts.ts';
 

@@ -1,6 +1,6 @@
 /** Joins passwd, group and shadow into one item per account, group and NIS line. Pure. */
 
-import { keyText } from '../text.ts';
+import { keyText } from '../../host/text.ts';
 import {
   dayText,
   type GroupEntry,

@@ -3,7 +3,7 @@
  * none (checked against getpwent, getgrent and getspent of glibc 2.36). A password hash leaves this file only as
  * `Secret.hash`, for a keyed digest; nothing here puts a line's text into an error.
  */
-import { text } from '../text.ts';
+import { text } from '../../host/text.ts';
 
 const LF = 0x0a;
 const NUL = 0x00;

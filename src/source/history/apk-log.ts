@@ -3,8 +3,8 @@
  * behind it; so a run is told when its last line (`OK: …`, `2 errors; …`) is there, the next has begun, or it is a day old.
  */
 import { z } from 'zod';
+import { text } from '../../host/text.ts';
 import { clockOf } from '../localtime.ts';
-import { text } from '../text.ts';
 import {
   failedCommand,
   type HistoryAction,

@@ -4,8 +4,8 @@
  * a zone. apt names `Architecture: all` packages with the native architecture.
  */
 import { z } from 'zod';
+import { text } from '../../host/text.ts';
 import type { LocalClock } from '../localtime.ts';
-import { text } from '../text.ts';
 import {
   type HistoryAction,
   type HistoryEvent,

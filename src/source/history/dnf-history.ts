@@ -2,10 +2,10 @@
 import type { DatabaseSync } from 'node:sqlite';
 import { z } from 'zod';
 import { reasonOf } from '../../errors.ts';
+import type { System } from '../../host/system.ts';
 import { type AgentContext, absent, type LogEntry } from '../../plugin/agent.ts';
 import { parsePasswd } from '../accounts/accounts.ts';
 import { withDatabase } from '../sqlite-copy.ts';
-import type { System } from '../system.ts';
 import {
   failedCommand,
   type HistoryAction,

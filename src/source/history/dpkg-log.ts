@@ -7,9 +7,9 @@
  * fails when a day has passed. A failed change that a later run completes is told then. dpkg does not say who ran it.
  */
 import { z } from 'zod';
+import { text } from '../../host/text.ts';
 import type { LocalClock } from '../localtime.ts';
 import { compareDpkg } from '../packages/version.ts';
-import { text } from '../text.ts';
 import {
   changeEvent,
   type HistoryAction,

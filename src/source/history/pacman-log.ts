@@ -3,8 +3,8 @@
  * local and without seconds, and before 4.2 lines have no `[ALPM]`. A package's line is written when the change is done.
  */
 import { z } from 'zod';
+import { text } from '../../host/text.ts';
 import type { LocalClock } from '../localtime.ts';
-import { text } from '../text.ts';
 import {
   changeEvent,
   failedCommand,

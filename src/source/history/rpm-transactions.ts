@@ -4,7 +4,7 @@
  */
 import type { DatabaseSync } from 'node:sqlite';
 import { z } from 'zod';
-import { text } from '../text.ts';
+import { text } from '../../host/text.ts';
 
 /** What happened to a package; `replaced`: another version or another package took its place. */
 export type Role = 'install' | 'upgrade' | 'downgrade' | 'reinstall' | 'remove' | 'replaced';

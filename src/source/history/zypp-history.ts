@@ -4,8 +4,8 @@
  * stands in a comment only.
  */
 import { z } from 'zod';
+import { text } from '../../host/text.ts';
 import type { LocalClock } from '../localtime.ts';
-import { text } from '../text.ts';
 import {
   changeEvent,
   type HistoryEvent,

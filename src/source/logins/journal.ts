@@ -3,7 +3,7 @@
  * itself adds (they begin with `_`, systemd.journal-fields(7)), never by the identifier, which `logger -t sshd` may choose.
  */
 import { z } from 'zod';
-import { text } from '../text.ts';
+import { text } from '../../host/text.ts';
 import { type AuthFact, authFact, programOf } from './authmessage.ts';
 import { AuthTrail, type Saying, trailStateSchema } from './authtrail.ts';
 import { isoTime, itemKey, type LoginEvent, loginEvent } from './sessions.ts';

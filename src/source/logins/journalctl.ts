@@ -1,6 +1,6 @@
 /** Runs journalctl for the entries that the `logins` agent reads, and finds out where a machine's journal is. */
 
-import type { System } from '../system.ts';
+import type { System } from '../../host/system.ts';
 import { entryCursor, journalMatches, parseEntry } from './journal.ts';
 
 const PERSISTENT = '/var/log/journal';

@@ -1,10 +1,10 @@
 /** Runs the readers of logins over a machine's files: from a stored cursor to events and the next cursor. */
 import { basename, dirname, join } from 'node:path';
 import { z } from 'zod';
+import { text } from '../../host/text.ts';
 import type { AgentContext, LogEntry } from '../../plugin/agent.ts';
 import { followLines } from '../follow.ts';
 import { localClock } from '../localtime.ts';
-import { text } from '../text.ts';
 import { AuthlogReader, authlogStateSchema } from './authlog.ts';
 import { BtmpReader, btmpStateSchema } from './btmp.ts';
 import { entryCursor, JournalReader, journalStateSchema, parseEntry } from './journal.ts';

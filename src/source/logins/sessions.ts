@@ -3,8 +3,8 @@
  * its logout comes, so that the logout says who it was, from where and for how long, even days and reboots later.
  */
 import { z } from 'zod';
+import { keyText } from '../../host/text.ts';
 import type { LogEvent } from '../../plugin/agent.ts';
-import { keyText } from '../text.ts';
 
 /** Why a session ended. */
 const endReasons = ['logout', 'shutdown', 'crash', 'boot', 'replaced'] as const;

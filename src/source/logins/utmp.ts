@@ -4,7 +4,7 @@
  * comes in two byte orders. A file does not say which it has: its content does.
  */
 import { endianness } from 'node:os';
-import { text } from '../text.ts';
+import { text } from '../../host/text.ts';
 
 export const RUN_LEVEL = 1;
 export const BOOT_TIME = 2;

@@ -1,7 +1,7 @@
 /** Follows a file of utmp records (wtmp, btmp) and its rotated copies: bytes to parts, with a cursor behind each stretch. */
 import { z } from 'zod';
+import type { System } from '../../host/system.ts';
 import { type Chunk, followBytes, followCursorSchema } from '../follow.ts';
-import type { System } from '../system.ts';
 import {
   decodeUtmp,
   detectLayout,

@@ -1,6 +1,7 @@
 /** Packages of apk, from its text database `installed`: records of `X:value` lines, file lists among them. */
+
+import type { System } from '../../host/system.ts';
 import { absent } from '../../plugin/agent.ts';
-import type { System } from '../system.ts';
 import { type Package, present, wholeNumber } from './package.ts';
 import { type Tagged, taggedRecords } from './tagged.ts';
 

@@ -1,7 +1,8 @@
 /** Packages of dpkg, as dpkg-query tells them: it merges `status` with what is still in `updates/`. */
+
+import type { System } from '../../host/system.ts';
 import { absent } from '../../plugin/agent.ts';
 import { wholeOutput } from '../output.ts';
-import type { System } from '../system.ts';
 import { type Package, present, timeOfSeconds, wholeNumber } from './package.ts';
 import { type Tagged, taggedRecords } from './tagged.ts';
 

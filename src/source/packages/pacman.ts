@@ -1,7 +1,8 @@
 /** Packages of pacman, from its local database: a directory per package, whose `desc` holds `%SECTION%`, values, empty line. */
+
+import type { System } from '../../host/system.ts';
+import { text } from '../../host/text.ts';
 import { absent } from '../../plugin/agent.ts';
-import type { System } from '../system.ts';
-import { text } from '../text.ts';
 import { type Package, present, timeOfSeconds, wholeNumber } from './package.ts';
 
 const DATABASE = '/var/lib/pacman/local';

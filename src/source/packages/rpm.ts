@@ -2,9 +2,9 @@
 import { copyFile, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { System } from '../../host/system.ts';
 import { absent } from '../../plugin/agent.ts';
 import { wholeOutput } from '../output.ts';
-import type { System } from '../system.ts';
 import { type Package, present, timeOfSeconds, wholeNumber } from './package.ts';
 import { type Tagged, taggedRecords } from './tagged.ts';
 

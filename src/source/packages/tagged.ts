@@ -1,5 +1,5 @@
 /** Records of lines `X:value`, each record ended by an empty line: apk's database, and what dpkg-query and rpm are asked to print. */
-import { text } from '../text.ts';
+import { text } from '../../host/text.ts';
 
 /** The wanted values of one record by their one-letter tags. */
 export type Tagged = ReadonlyMap<string, string>;

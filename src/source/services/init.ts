@@ -1,5 +1,5 @@
 /** Which init system rules a machine or a tree: the one whose word counts when files of several are installed. */
-import type { System } from '../system.ts';
+import type { System } from '../../host/system.ts';
 
 export type Init = 'systemd' | 'openrc' | 'sysv';
 

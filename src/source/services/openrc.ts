@@ -3,8 +3,8 @@
  * runs, in /run/openrc/<state>. rc-status prints the same for people; only it knows whether a started daemon is still there.
  */
 import { join } from 'node:path';
-import type { System } from '../system.ts';
-import { text } from '../text.ts';
+import type { System } from '../../host/system.ts';
+import { text } from '../../host/text.ts';
 import { initScripts } from './sysv.ts';
 
 const RUNLEVELS = '/etc/runlevels';

@@ -2,8 +2,8 @@
  * Reads what `systemctl` of any version from 219 on says about units. Its machine-readable `show` is the same in all of them; JSON
  * output is not. Properties that may hold secrets (Environment, ExecStart) are never asked for.
  */
-import type { System } from '../system.ts';
-import { text } from '../text.ts';
+import type { System } from '../../host/system.ts';
+import { text } from '../../host/text.ts';
 
 /** The units that run or start something. Mounts, devices, slices and scopes follow the machine and its sessions; targets do nothing by themselves. */
 export const UNIT_TYPES = ['service', 'socket', 'timer', 'path'] as const;

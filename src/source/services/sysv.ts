@@ -3,7 +3,7 @@
  * could say, and running it is not an observer's business: the state is left out.
  */
 import { join } from 'node:path';
-import type { System } from '../system.ts';
+import type { System } from '../../host/system.ts';
 import { UNIT_DIRECTORIES } from './init.ts';
 
 const SCRIPTS = '/etc/init.d';

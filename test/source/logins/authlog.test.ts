@@ -2,11 +2,11 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { text } from '../../../src/host/text.ts';
 import { clockOf } from '../../../src/source/localtime.ts';
 import { AuthlogReader, parseLogLine, yearlessToUtc } from '../../../src/source/logins/authlog.ts';
 import { authFact } from '../../../src/source/logins/authmessage.ts';
 import type { LoginEvent } from '../../../src/source/logins/sessions.ts';
-import { text } from '../../../src/source/text.ts';
 import { fixtures, sharedFixture } from '../../helpers/tree.ts';
 
 const UTC = clockOf('UTC');

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { System } from '../../../src/host/system.ts';
 import { dpkgPackages, parseDpkgQuery } from '../../../src/source/packages/dpkg.ts';
-import { System } from '../../../src/source/system.ts';
 import { tree } from '../../helpers/tree.ts';
 
 const RECORD = {

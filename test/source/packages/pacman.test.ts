@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { System } from '../../../src/host/system.ts';
 import { SourceAbsent } from '../../../src/plugin/agent.ts';
 import { pacmanPackages, parsePacmanDesc } from '../../../src/source/packages/pacman.ts';
-import { System } from '../../../src/source/system.ts';
 import { fixtures, temporary, tree } from '../../helpers/tree.ts';
 
 const real = join(fixtures, 'pacman/lab-alpha-local');
