@@ -138,6 +138,16 @@ function isSame(a: LoginRow, b: LoginRow): boolean {
   );
 }
 
+/**
+ * Whether `other` is what PAM recorded of the su that `log` tells: btmp's record of a refused one, wtmpdb's session of one that was not. Both name
+ * the account that was asked for; only the log says who asked.
+ */
+function isOfSu(log: LoginRow, other: LoginRow, sameProcess: boolean): boolean {
+  if (log.node !== other.node || log.as === null || log.as !== other.user) return false;
+  if (log.action === 'su') return other.action === 'login' && isSu(other.service);
+  return log.action === 'su-failed' && other.action === 'failed' && other.source === 'btmp' && sameProcess;
+}
+
 /** How much an end is worth: none, a guess, a record. */
 function endRank({ end, reason }: LoginRow): number {
   if (end === null) return 0;
@@ -164,11 +174,18 @@ function mergedSource(a: string | null, b: string | null): string | null {
   return [...new Set(names)].join('+') || null;
 }
 
+/** Of two rows of one thing, the one that says who did what. */
+function teller(a: LoginRow, b: LoginRow): LoginRow {
+  return a.source === 'btmp' || (a.as === null && b.as !== null && b.as === a.user) ? b : a;
+}
+
 /** What two sources know of one thing; the earlier one's word where both have one. */
 function merged(a: LoginRow, b: LoginRow): LoginRow {
+  const { action, user } = teller(a, b);
   return {
     ...a,
-    user: a.source === 'btmp' ? b.user : a.user,
+    action,
+    user,
     tty: a.tty ?? b.tty,
     from: a.from ?? b.from,
     service: a.service ?? b.service,
@@ -210,7 +227,11 @@ function mayJoin(held: Held, told: Told): boolean {
   const again = held.times.has(told.row.source);
   // a second record of btmp needs a log that says what both are about, and an address
   if (again && !(told.row.source === 'btmp' && held.row.invalid_user && told.row.from !== null)) return false;
-  if (!isSame(held.row, told.row) || distance(held, told) > APART) return false;
+  const sameProcess = held.pid !== undefined && held.pid === told.pid;
+  const { row } = held;
+  const fits =
+    isSame(row, told.row) || isOfSu(row, told.row, sameProcess) || isOfSu(told.row, row, sameProcess);
+  if (!fits || distance(held, told) > APART) return false;
   // sshd's process is the same in wtmp, btmp and the logs; a display manager's is not
   const bySshd = held.row.service === 'sshd' || told.row.service === 'sshd';
   return !bySshd || held.pid === undefined || told.pid === undefined || held.pid === told.pid;

@@ -66,6 +66,41 @@ test('a login that wtmp and the journal tell is one row with what both know', as
   );
 });
 
+const REFUSED = [
+  event('btmp', '02:00:00', 'failed', { user: 'bob', pid: 774 }),
+  event('authlog', '02:00:00', 'su-failed', { user: 'alice', as: 'bob', pid: 774 }),
+];
+const ALLOWED = [
+  event(
+    'wtmpdb',
+    '02:00:00',
+    'login',
+    { user: 'root', service: 'su-l' },
+    { logout: { time: at('02:00:09'), data: { duration_s: 9 } } },
+  ),
+  event('journal', '02:00:01', 'su', { user: 'bob', as: 'root', pid: 5 }),
+];
+const ORDERS: Record<string, (pair: SessionEvent[]) => SessionEvent[]> = {
+  'is told first': (pair) => pair,
+  'is told last': (pair) => pair.toReversed(),
+};
+for (const [name, events] of Object.entries(ORDERS)) {
+  test(`a su that was refused is one row with who asked, when PAM's record ${name}`, async () => {
+    const rows = await rowsOf(events(REFUSED));
+    assert.deepEqual(
+      rows.map(({ action, user, as, source }) => [action, user, as, source?.split('+').sort()]),
+      [['su-failed', 'alice', 'bob', ['authlog', 'btmp']]],
+    );
+  });
+  test(`a su is one row with who asked and its end, when PAM's record ${name}`, async () => {
+    const rows = await rowsOf(events(ALLOWED));
+    assert.deepEqual(
+      rows.map(({ action, user, as, end, duration_s }) => [action, user, as, end, duration_s]),
+      [['su', 'bob', 'root', at('02:00:09'), 9]],
+    );
+  });
+}
+
 const APART: Record<string, SessionEvent[]> = {
   'of two users': [
     event('journal', '02:00:00', 'login', { user: 'alice' }),
@@ -82,6 +117,10 @@ const APART: Record<string, SessionEvent[]> = {
   'on two nodes': [
     event('journal', '02:00:00', 'login', { user: 'alice' }),
     event('wtmp', '02:00:00', 'login', { user: 'alice' }, { node: 'n2' }),
+  ],
+  'refused in two processes': [
+    event('btmp', '02:00:00', 'failed', { user: 'bob', pid: 773 }),
+    event('authlog', '02:00:00', 'su-failed', { user: 'alice', as: 'bob', pid: 774 }),
   ],
   'under su and over ssh': [
     event('wtmpdb', '02:00:00', 'login', { user: 'bob', service: 'su' }),
