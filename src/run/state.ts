@@ -3,6 +3,7 @@
  * record in one: it names the batches, already durable in the spool's `tmp`, that must still be moved to `new`, and the baseline file that
  * belongs to them. What a crash leaves before it is swept; what it leaves after it is finished by the next run, with the same bytes.
  */
+import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { DsacError, reasonOf } from '../errors.ts';
@@ -23,12 +24,18 @@ const stateSchema = z.strictObject({
   /** When the inventory was last sent whole. */
   snapshot: timeSchema.nullable(),
   baseline: z.string().nullable(),
+  /** SHA-256 of that file: half a baseline would make the other half look new. */
+  baseline_sha256: z.string().nullable(),
   /** Sources that have been read at least once in this epoch. */
   known: z.array(z.string()),
   cursors: z.record(z.string(), z.json()),
   /** Batches that are committed but may still lie in `tmp`. */
   pending: z.array(z.string()),
 });
+
+function sha256(bytes: Buffer): string {
+  return createHash('sha256').update(bytes).digest('hex');
+}
 
 export type AgentState = z.infer<typeof stateSchema>;
 
@@ -96,7 +103,9 @@ export class AgentStore {
     if (state.baseline === null) return items;
     const path = join(this.directory, state.baseline);
     try {
-      for (const line of (await this.#disk.read(path)).toString().split('\n')) {
+      const bytes = await this.#disk.read(path);
+      if (sha256(bytes) !== state.baseline_sha256) throw new Error('not as it was written');
+      for (const line of bytes.toString().split('\n')) {
         if (line === '') continue;
         const item = baselineLine.parse(JSON.parse(line));
         items.set(item.key, item);
@@ -124,8 +133,9 @@ export class AgentStore {
     if (baseline) {
       const name = `baseline.${state.epoch}.${state.seq}.jsonl`;
       const lines = Array.from(baseline.values(), (item) => `${JSON.stringify(item)}\n`);
-      await this.#disk.write(join(this.directory, name), Buffer.from(lines.join('')));
-      next = { ...next, baseline: name };
+      const bytes = Buffer.from(lines.join(''));
+      await this.#disk.write(join(this.directory, name), bytes);
+      next = { ...next, baseline: name, baseline_sha256: sha256(bytes) };
     }
     await replace(this.#disk, this.#file, Buffer.from(`${JSON.stringify(next)}\n`));
     for (const name of next.pending) await this.#spool.publish(name);
@@ -144,6 +154,7 @@ export function firstState(root: string, epoch: string): AgentState {
     ran: null,
     snapshot: null,
     baseline: null,
+    baseline_sha256: null,
     known: [],
     cursors: {},
     pending: [],

@@ -321,6 +321,19 @@ test('damaged state stops the agent with a way out, and is not overwritten', asy
   assert.equal((await bench.run(shelf.agent)).outcome, 'ok');
 });
 
+test('a baseline that lost its end stops the agent: what is missing in it must not look installed', async (t) => {
+  const bench = new Bench(t);
+  const shelf = new Shelf({ top: { a: 1, b: 2 } });
+  await bench.run(shelf.agent);
+  const directory = join(bench.paths.lib, 'agents/shelf');
+  const path = join(directory, readdirSync(directory).find((name) => name.startsWith('baseline.'))!);
+  writeFileSync(path, `${readFileSync(path, 'utf8').split('\n')[0]}\n`);
+  const outcome = await bench.run(shelf.agent);
+  assert.equal(outcome.outcome, 'failed');
+  assert.match(outcome.reason!, /baseline.* is damaged: not as it was written .*move .* away/);
+  assert.equal(bench.batches('shelf').length, 1);
+});
+
 function counter(upTo: () => number, fail = () => false): Agent {
   return defineLog({
     name: 'counter',
