@@ -215,15 +215,19 @@ function isUnready({ after }: StoredEvent): boolean {
   return status !== null && status !== 'installed';
 }
 
-/** Rule 2: whether the records explain what was seen. */
+/** Rule 2: whether the records explain what was seen: those between the two looks, or else those around them. */
 function explain(look: StoredEvent, seen: Draft, records: readonly Draft[]): boolean {
+  return explainWithin(SECOND, look, seen, records) || explainWithin(SLACK, look, seen, records);
+}
+
+function explainWithin(slack: number, look: StoredEvent, seen: Draft, records: readonly Draft[]): boolean {
   const first = look.since === null ? seen.start : Date.parse(look.since);
   const within = records.filter(
     (draft) =>
       (draft.change.action !== 'failed' || isUnready(look)) &&
       sameArch(draft.change.arch, seen.change.arch) &&
-      draft.end >= first - SLACK &&
-      draft.start <= seen.start + SLACK,
+      draft.end >= first - slack &&
+      draft.start <= seen.start + slack,
   );
   const leads = within.filter((draft) => leadsTo(draft.change, seen.change));
   if (leads.length === 0) return false;

@@ -272,6 +272,20 @@ test('an installation that failed is no second row as if it had worked, unless t
   ]);
 });
 
+test('what happened shortly before the first look is not called observed when the same happens again', () => {
+  const rows = short([
+    recorded('dpkg', '02:00:27', 'installed', { to: '1' }),
+    recorded('dpkg', '02:00:34', 'purged', { from: '1' }),
+    recorded('dpkg', '02:00:45', 'installed', { to: '1' }),
+    observed('02:00:38', '02:00:50', 'installed', { to: '1' }),
+  ]);
+  assert.deepEqual(rows, [
+    '02:00:27 installed –→1 dpkg',
+    '02:00:34 purged 1→– dpkg',
+    '02:00:45 installed –→1 dpkg+observed',
+  ]);
+});
+
 test('a removal that is followed by a purge of its own is two rows', () => {
   const rows = short([
     recorded('apt', '02:00:00', 'removed', { from: '1' }),
