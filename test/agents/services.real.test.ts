@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, globSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, globSync, mkdirSync, readFileSync, renameSync, rmdirSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -80,7 +80,17 @@ function lacking(): string | undefined {
     (name) => spawnSync('which', [name]).status !== 0,
   );
   if (!existsSync(join(projectRoot, NODE))) missing.push(NODE);
-  return missing.length > 0 ? `no ${missing.join(', ')}` : undefined;
+  return missing.length > 0 ? `no ${missing.join(', ')}` : lackingCgroup();
+}
+
+/** Why no cgroup can be made here, as in a container that has none or may only read them. */
+function lackingCgroup(): string | undefined {
+  try {
+    rmdirSync(makeCgroup());
+    return undefined;
+  } catch (error) {
+    return `no cgroup can be made: ${(error as Error).message}`;
+  }
 }
 
 /** A cgroup for the machine, so that it does not spread over this one's. */
