@@ -26,20 +26,23 @@ export function outcomeOf(name: string, error: unknown): SourceOutcome {
   return { name, status: error instanceof SourceAbsent ? 'absent' : 'failed', reason: reasonOf(error) };
 }
 
-/** The event's size as a line, in bytes. Throws when a reader would have to reject it (docs/format.md §1): better no batch than one that is set aside. */
-function lineSize(event: BatchEvent): number {
+/**
+ * The event's size as a line, in bytes. Throws, naming it `what`, when a reader would have to reject it (docs/format.md §1): better no batch than
+ * one that is set aside.
+ */
+function lineSize(event: BatchEvent, what: string, most: number): number {
   const parsed = eventSchema.safeParse(event);
-  if (!parsed.success) throw new Error(reasonOf(parsed.error));
+  if (!parsed.success) throw new Error(`${what}: ${reasonOf(parsed.error)}`);
   const line = Buffer.from(JSON.stringify(event));
-  if (line.length > MAX_LINE) throw new Error(`${line.length} bytes, at most ${MAX_LINE} are allowed`);
-  if (isDeep(line)) throw new Error(`nests deeper than ${MAX_DEPTH}`);
+  if (line.length > most) throw new Error(`${what}: ${line.length} bytes, at most ${most} are allowed`);
+  if (isDeep(line)) throw new Error(`${what}: nests deeper than ${MAX_DEPTH}`);
   return line.length;
 }
 
 /** Both states of an item stand in one event when it changes: each may take half of a line. */
 function requireSound(key: string, source: string, fields: Fields): void {
   const event = { time: new Date(0).toISOString(), action: 'present', item: key, source, after: fields };
-  if (lineSize(event) * 2 > MAX_LINE) throw new Error(`over ${MAX_LINE / 2} bytes`);
+  lineSize(event, `item ${JSON.stringify(key.slice(0, 100))}`, MAX_LINE / 2);
 }
 
 async function readItems(agent: InventoryAgent, name: string, context: AgentContext): Promise<Baseline> {
@@ -50,13 +53,9 @@ async function readItems(agent: InventoryAgent, name: string, context: AgentCont
     if (!parsed.success) {
       throw new Error(`item '${key}': ${reasonOf(parsed.error)}`);
     }
-    const sound = withoutUndefined(parsed.data);
-    try {
-      requireSound(key, name, sound);
-    } catch (error) {
-      throw new Error(`item ${JSON.stringify(key.slice(0, 100))}: ${reasonOf(error)}`, { cause: error });
-    }
-    items.set(key, { key, source: name, fields: sound });
+    const known = withoutUndefined(parsed.data);
+    requireSound(key, name, known);
+    items.set(key, { key, source: name, fields: known });
   }
   context.signal.throwIfAborted();
   return items;
@@ -124,14 +123,6 @@ function toEvent(agent: LogAgent, source: string, event: LogEvent): BatchEvent {
   };
 }
 
-function soundSize(event: BatchEvent): number {
-  try {
-    return lineSize(event);
-  } catch (error) {
-    throw new Error(`event '${event.action}' of ${event.time}: ${reasonOf(error)}`, { cause: error });
-  }
-}
-
 /** Reads one log source in stretches. Throws as the source does; what came after the last stretch is then dropped, and read again next time. */
 export async function* readStretches(
   agent: LogAgent,
@@ -146,7 +137,7 @@ export async function* readStretches(
     context.signal.throwIfAborted();
     if (entry.event) {
       const event = toEvent(agent, source, entry.event);
-      size += soundSize(event);
+      size += lineSize(event, `event '${event.action}' of ${event.time}`, MAX_LINE);
       events.push(event);
     }
     if (entry.cursor === undefined) continue;
