@@ -85,26 +85,28 @@ const mistakes: [args: string[], code: number, said: RegExp][] = [
     /^dsac: error: unknown option '--home'\ndsac: hint: give it after the command/,
   ],
   [['spool', 'ls'], 78, /^dsac-spool: error: no spool at /],
-  [['agent', '--rootfs', '/no/such'], 64, /^dsac-agent: error: .*there is no directory \/no\/such/],
+  [['agent', '--rootfs', 'GONE'], 64, /^dsac-agent: error: .*there is no directory GONE/],
   [['agent', '--rootfs', '/etc/passwd'], 64, /^dsac-agent: error: .*there is no directory \/etc\/passwd/],
   [['init', '--home', ''], 64, /^dsac: error: .*cannot be empty/],
   [
-    ['process', '--home', '/no/such'],
+    ['process', '--home', 'GONE'],
     78,
-    /^dsac-process: error: there is no directory \/no\/such\ndsac-process: hint: .*dsac init --home \/no\/such\n$/,
+    /^dsac-process: error: there is no directory GONE\ndsac-process: hint: .*dsac init --home GONE\n$/,
   ],
-  [['cron', '--home', '/no/such'], 78, /^dsac: error: there is no directory \/no\/such\n/],
-  [
-    ['agent', '--config', '/no/such.yaml'],
-    78,
-    /^dsac-agent: error: cannot read the configuration \/no\/such\.yaml: /,
-  ],
+  [['cron', '--home', 'GONE'], 78, /^dsac: error: there is no directory GONE\n/],
+  [['agent', '--config', 'GONE.yaml'], 78, /^dsac-agent: error: cannot read the configuration GONE\.yaml: /],
 ];
 
 for (const [args, code, said] of mistakes) {
   test(`dsac ${args.join(' ')}: one clear error, exit ${code}`, async (t) => {
-    const ran = await dsac(args, { env: { DSAC_HOME: temporary(t) } });
-    assert.match(ran.stderr, said);
+    const home = temporary(t);
+    // A path that is missing for sure lies where nothing else can make it.
+    const gone = join(home, 'gone');
+    const ran = await dsac(
+      args.map((arg) => arg.replace('GONE', gone)),
+      { env: { DSAC_HOME: home } },
+    );
+    assert.match(ran.stderr.replaceAll(gone, 'GONE'), said);
     assert.equal(ran.code, code);
     assert.equal(ran.stdout, '');
   });
@@ -365,8 +367,9 @@ test('what is no batch in a spool neither hangs nor hides: pipes and links are p
 });
 
 test('batches that wait for a dispatcher that is gone are told on every run, with what to do', async (t) => {
-  const home = new Home(t, 'dispatchers:\n  gone: { type: directory, path: /no/such/spool }\n');
   const tree = temporary(t);
+  const path = join(tree, 'no/such/spool');
+  const home = new Home(t, `dispatchers:\n  gone: { type: directory, path: ${path} }\n`);
   layOut(tree, { 'etc/passwd': 'root:x:0:0::/root:/bin/sh\n', 'etc/group': 'root:x:0:\n' });
   await home.run('init');
   await home.run('agent', 'users', '--rootfs', tree);
