@@ -10,6 +10,7 @@ const TOOLS = {
   rpm: 'rpm',
   sshd: 'openssh-server',
   ssh: 'openssh-client',
+  strace: 'strace',
   systemctl: 'systemd',
 };
 
