@@ -135,6 +135,8 @@ export class AgentStore {
       const lines = Array.from(baseline.values(), (item) => `${JSON.stringify(item)}\n`);
       const bytes = Buffer.from(lines.join(''));
       await this.#disk.write(join(this.directory, name), bytes);
+      // Its name must be there before the state that names it, whatever order a file system keeps names in.
+      await this.#disk.sync(this.directory);
       next = { ...next, baseline: name, baseline_sha256: sha256(bytes) };
     }
     await replace(this.#disk, this.#file, Buffer.from(`${JSON.stringify(next)}\n`));
