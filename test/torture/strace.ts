@@ -1,6 +1,5 @@
 /** Breaks system calls of a real process from outside, with strace's injection (strace(1), -e inject). */
 import { readFileSync } from 'node:fs';
-import type { Ran } from '../helpers/dsac.ts';
 import { installed } from '../helpers/private-services.ts';
 import type { Wrapper } from './world.ts';
 
@@ -26,16 +25,17 @@ export function lacksStrace(): string | undefined {
 }
 
 /**
- * A wrapper that does `what` (`signal=SIGKILL`, `error=EIO`) to the `nth` such call of a thread. Files are worked on by one thread
- * (`ONE_THREAD`), so that the nth call is the same in each run. Not with --seccomp-bpf: strace 6.1 then miscounts.
+ * A wrapper that does `what` (`signal=SIGKILL`, `error=EIO`) to the `nth` such call of a thread (`3`, or `3+` for all from there on), and writes
+ * them into `file`. Files are worked on by one thread (`ONE_THREAD`), so that the nth call is the same in each run. Not with --seccomp-bpf:
+ * strace 6.1 then miscounts.
  */
-export function injecting(call: string, what: string, nth: number): Wrapper {
+export function injecting(call: string, what: string, nth: string, file: string): Wrapper {
   return [
     'strace',
     '-f',
     '-qqq',
     '-o',
-    '/dev/null',
+    file,
     '-e',
     `trace=${call}`,
     '-e',
@@ -63,8 +63,3 @@ export function mostCalls(file: string): Map<string, number> {
 
 /** The environment in which calls can be counted: one thread for files, and no cache of compiled code that is written beside. */
 export const ONE_THREAD = { UV_THREADPOOL_SIZE: '1', NODE_DISABLE_COMPILE_CACHE: '1' };
-
-/** Whether SIGKILL ended the process that strace ran: strace ends itself by the same signal. */
-export function wasKilled({ code, stderr }: Ran): boolean {
-  return (code === null || code === 137) && !stderr.includes('torture: killed');
-}
