@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { adviceOf } from '../errors.ts';
 import { takeLock } from '../lock.ts';
 import type { Interest, Routed } from '../spool/spool.ts';
-import { readDestination } from './destination.ts';
+import { isToWait, readDestination } from './destination.ts';
 import { type DeliverRun, type Delivery, handlersDirectory, type Post, wants } from './post.ts';
 import { Round } from './round.ts';
 
@@ -26,7 +26,7 @@ async function drive(run: DeliverRun, post: Post): Promise<Delivery> {
   if (!lock) return { ...none, outcome: 'busy' };
   const destination = await readDestination(run.spool.disk, directory, post.name);
   const { nextTry, lastError, failingSince } = destination;
-  const waits = nextTry !== null && Date.parse(nextTry) > run.clock().getTime();
+  const waits = isToWait(destination, run.clock());
   if (waits && !run.only) {
     return {
       ...none,
@@ -58,7 +58,8 @@ async function route(run: DeliverRun, posts: readonly Post[]): Promise<Routed | 
     handler: post.name,
     wants: (agent) => wants(post, agent),
   }));
-  return run.spool.route(interests, run.signal);
+  // Awaited here: the lock is let go of when this function returns.
+  return await run.spool.route(interests, run.signal);
 }
 
 async function orphans(run: DeliverRun, posts: readonly Post[]): Promise<Delivered['orphans']> {

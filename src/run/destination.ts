@@ -59,6 +59,13 @@ export async function writeDestination(
   await replace(disk, fileIn(directory, handler), Buffer.from(`${JSON.stringify(destination)}\n`));
 }
 
+/** Whether the destination is not to be tried yet. A wait longer than any there is comes from a clock that was ahead: it counts for nothing. */
+export function isToWait({ nextTry }: Destination, now: Date): boolean {
+  if (nextTry === null) return false;
+  const wait = Date.parse(nextTry) - now.getTime();
+  return wait > 0 && wait <= LONGEST_WAIT;
+}
+
 /** The state after one more failure of the destination. `random` is in [0, 1). */
 export function afterFailure(
   destination: Destination,

@@ -296,3 +296,34 @@ test('P4: a queued file that cannot be read is given up alone', async (t) => {
   assert.deepEqual([taken, delivery!.outcome, delivery!.failed], [[2, 3], 'ok', 1]);
   assert.equal(yard.ls('failed/one').length, 1);
 });
+
+test('P8: of two runs at once one routes, the other leaves it to that one', async (t) => {
+  const yard = new Yard(t);
+  await yard.enter(...batches(30));
+  const taken: number[] = [];
+  const runs = await Promise.all([
+    yard.run([post('one', takesAll(taken))]),
+    yard.run([post('one', takesAll(taken))]),
+  ]);
+  assert.deepEqual(
+    runs.map(({ routed }) => routed?.routed),
+    [30, undefined],
+  );
+  await yard.run([post('one', takesAll(taken))]);
+  assert.equal(taken.length, 30);
+});
+
+test('P4: a destination that failed while the clock was a year ahead is tried again once the clock is right', async (t) => {
+  const yard = new Yard(t);
+  await yard.enter(...batches(1));
+  const right = yard.now;
+  yard.now = new Date(right.getTime() + 365 * 86_400_000);
+  const down = post('one', async () => {
+    throw new DestinationDown('no route');
+  });
+  await yard.run([down]);
+  yard.now = right;
+  const taken: number[] = [];
+  const { deliveries } = await yard.run([post('one', takesAll(taken))]);
+  assert.deepEqual([deliveries[0]!.outcome, taken], ['ok', [1]]);
+});
