@@ -3,15 +3,18 @@
  * handlers' names; it knows nothing of agents, brokers or databases. A file that it moves is durable where it arrives before it
  * leaves where it was.
  */
-import { randomBytes } from 'node:crypto';
 import { readdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { DsacError, errorCode, isMissing, isUnreadable, reasonOf } from '../errors.ts';
+import { DsacError, errorCode, isMissing, reasonOf } from '../errors.ts';
 import { MAX_UNFOLDED } from './batch.ts';
 import { type Decoded, decode, unfold } from './decode.ts';
-import { type Disk, readIfThere, realDisk, unlessDone } from './disk.ts';
-import { isBatchFile, isShown } from './names.ts';
+import { type Disk, realDisk, unlessDone } from './disk.ts';
+import { freeName, linkFile, moveFile } from './moves.ts';
+import { isShown } from './names.ts';
+import { type Interest, type Routed, route } from './route.ts';
 import { whyName, writeWhy } from './why.ts';
+
+export type { Interest, Routed };
 
 /** The states that have one directory for the whole spool. */
 export const PLAIN_STATES = ['tmp', 'new', 'hold', 'corrupt'] as const;
@@ -21,34 +24,12 @@ export const HANDLER_STATES = ['queue', 'failed'] as const;
 /** Why link(2) may refuse where a copy works: other file system, protected_hardlinks, too many links, not supported. */
 const LINK_REFUSED = new Set(['EXDEV', 'EPERM', 'EMLINK', 'ENOTSUP', 'EACCES']);
 
-/** A handler's name and which agents it wants. */
-export interface Interest {
-  readonly handler: string;
-  wants(agent: string): boolean;
-}
-
-/** What one pass of routing did, in files. */
-export interface Routed {
-  routed: number;
-  /** Files that no handler wants: they stay in `new`. */
-  unwanted: number;
-  corrupt: number;
-  /** Files that cannot be read, put on hold. */
-  unreadable: number;
-}
-
 /** A file in a spool: which state, whose queue, what name. */
 export interface SpoolFile {
   readonly state: (typeof PLAIN_STATES)[number] | (typeof HANDLER_STATES)[number];
   readonly handler?: string;
   readonly name: string;
   readonly path: string;
-}
-
-/** `name`, then with a number before its ending, without end: for what must stand beside another file of that name. */
-function* candidates(name: string): Generator<string> {
-  const dot = name.includes('.jsonl') ? name.indexOf('.jsonl') : name.length;
-  for (let n = 1; ; n++) yield n === 1 ? name : `${name.slice(0, dot)}~${n}${name.slice(dot)}`;
 }
 
 export class Spool {
@@ -81,7 +62,7 @@ export class Spool {
 
   /** Moves a staged file into `new`. False when it is not in `tmp`: an earlier try has moved it. */
   async publish(name: string): Promise<boolean> {
-    const moved = await this.#move(join(this.directory('tmp'), name), this.directory('new'), name);
+    const moved = await moveFile(this.disk, join(this.directory('tmp'), name), this.directory('new'), name);
     await this.disk.sync(this.directory('new'));
     return moved !== undefined;
   }
@@ -91,36 +72,6 @@ export class Spool {
     await this.stage(name, bytes);
     if (!(await this.publish(name)))
       throw new DsacError('io', `${join(this.directory('tmp'), name)} was taken away while it was written`);
-  }
-
-  /**
-   * Moves a file to `name` in a directory. Where the same bytes have that name already they are one file; other bytes (a fork of the
-   * stream) are kept beside it. Answers the name that it has now; undefined when there was nothing to move.
-   */
-  async #move(from: string, directory: string, name: string): Promise<string | undefined> {
-    for (const candidate of candidates(name)) {
-      const target = join(directory, candidate);
-      const there = await readIfThere(this.disk, target);
-      if (there === undefined)
-        return (await unlessDone(this.disk.rename(from, target), 'ENOENT')) ? candidate : undefined;
-      const bytes = await readIfThere(this.disk, from);
-      if (bytes === undefined) return undefined;
-      if (!there.equals(bytes)) continue;
-      // Not renamed: rename(2) leaves both names when they are links to one file.
-      await unlessDone(this.disk.unlink(from), 'ENOENT');
-      return candidate;
-    }
-    return undefined;
-  }
-
-  /** Links a file into a directory as `#move` moves one. */
-  async #link(from: string, directory: string): Promise<void> {
-    for (const candidate of candidates(basename(from))) {
-      const target = join(directory, candidate);
-      if (await unlessDone(this.disk.link(from, target), 'EEXIST')) return;
-      const [there, bytes] = [await readIfThere(this.disk, target), await this.disk.read(from)];
-      if (there?.equals(bytes)) return;
-    }
   }
 
   /** Removes what a crash left half-written in `tmp` under names that start with `prefix`. Only for who alone writes such names. */
@@ -180,81 +131,9 @@ export class Spool {
       for (const handler of await this.handlers(state)) yield* this.files(state, handler);
   }
 
-  /**
-   * Gives every file in `new` to the handlers that want it: a hard link each, then the name in `new` goes. Repeating it after a
-   * crash at any step changes nothing. Damage is set aside in `corrupt`, and what is whole in the same file goes on.
-   */
+  /** Gives every file in `new` to the handlers that want it (route.ts). */
   async route(interests: readonly Interest[], signal?: AbortSignal): Promise<Routed> {
-    const done: Routed = { routed: 0, unwanted: 0, corrupt: 0, unreadable: 0 };
-    for (const { handler } of interests) await this.disk.mkdir(this.directory('queue', handler));
-    const touched = new Set<string>();
-    const leaving: string[] = [];
-    const leave = async (): Promise<void> => {
-      for (const directory of touched) await this.disk.sync(directory);
-      for (const path of leaving) await unlessDone(this.disk.unlink(path), 'ENOENT');
-      touched.clear();
-      leaving.length = 0;
-    };
-    for await (const file of this.files('new')) {
-      if (signal?.aborted) break;
-      const agents = await this.#soundAgents(file, done);
-      if (agents === undefined) continue;
-      const wanting = interests.filter((interest) => agents.some((agent) => interest.wants(agent)));
-      if (wanting.length === 0) {
-        done.unwanted++;
-        continue;
-      }
-      for (const { handler } of wanting) {
-        const directory = this.directory('queue', handler);
-        await this.#link(file.path, directory);
-        touched.add(directory);
-      }
-      leaving.push(file.path);
-      done.routed++;
-      if (leaving.length >= 256) await leave();
-    }
-    await leave();
-    await this.#setStrangersAside(done);
-    return done;
-  }
-
-  /** What lies in `new` under a name that no batch has was put there by someone else: kept, but not in the way. */
-  async #setStrangersAside(done: Routed): Promise<void> {
-    for await (const name of this.disk.list(this.directory('new'))) {
-      // A name that is not UTF-8 comes with U+FFFD for its bytes: under that name there is no file to move.
-      if (isBatchFile(name) || name.startsWith('.') || name.includes('\uFFFD')) continue;
-      await this.quarantine(
-        { state: 'new', name, path: join(this.directory('new'), name) },
-        'its name is not a batch’s: expected *.jsonl or *.jsonl.zst',
-      );
-      done.corrupt++;
-    }
-  }
-
-  /** The agents in a file that is whole; otherwise sets the damage aside and answers undefined. */
-  async #soundAgents(file: SpoolFile, done: Routed): Promise<string[] | undefined> {
-    let decoded: Decoded[];
-    try {
-      decoded = await this.open(file.path);
-    } catch (error) {
-      if (isMissing(error)) return undefined;
-      if (!isUnreadable(error)) throw error;
-      await this.hold(file, `cannot be read: ${reasonOf(error)}`);
-      done.unreadable++;
-      return undefined;
-    }
-    const damages = decoded.flatMap(({ damage }) => damage ?? []);
-    if (damages.length === 0) return [...new Set(decoded.flatMap(({ batch }) => batch?.header.agent ?? []))];
-    done.corrupt++;
-    const whole = decoded.flatMap(({ batch }) => batch?.bytes ?? []);
-    if (whole.length > 0)
-      await this.enter(
-        `segment.rescued-${randomBytes(8).toString('hex')}.0000000001.jsonl`,
-        Buffer.concat(whole),
-      );
-    const reason = damages.map((damage) => `at byte ${damage.offset}: ${damage.reason}`).join('; ');
-    await this.quarantine(file, reason);
-    return undefined;
+    return route(this, interests, signal);
   }
 
   /** Moves a damaged file to `corrupt` with its reason. */
@@ -293,7 +172,7 @@ export class Spool {
     const directory = dirname(segment.path);
     const temporary = `divide.${segment.handler}.${name}`;
     await this.stage(temporary, bytes);
-    const as = await this.#move(join(this.directory('tmp'), temporary), directory, name);
+    const as = await moveFile(this.disk, join(this.directory('tmp'), temporary), directory, name);
     if (as === undefined) throw new DsacError('io', `${temporary} was taken away while it was written`);
     await this.disk.sync(directory);
     return { ...segment, name: as, path: join(directory, as) };
@@ -329,7 +208,7 @@ export class Spool {
 
   async #back(file: SpoolFile, directory: string): Promise<void> {
     await this.disk.mkdir(directory);
-    await this.#move(file.path, directory, file.name);
+    await moveFile(this.disk, file.path, directory, file.name);
     await this.disk.sync(directory);
     await unlessDone(this.disk.unlink(join(dirname(file.path), whyName(file.name))), 'ENOENT');
   }
@@ -342,7 +221,7 @@ export class Spool {
   ): Promise<string> {
     const directory = this.directory(state, handler);
     await this.disk.mkdir(directory);
-    const name = await this.#freeName(directory, file.name);
+    const name = await freeName(this.disk, directory, file.name);
     const from = file.handler === undefined ? file.state : `${file.state}/${file.handler}`;
     await writeWhy(this.disk, directory, name, {
       time: new Date().toISOString(),
@@ -356,20 +235,13 @@ export class Spool {
     return join(directory, name);
   }
 
-  /** `name`, or `name` with a number before its ending when another file has it: nothing set aside is ever overwritten. */
-  async #freeName(directory: string, name: string): Promise<string> {
-    for (const candidate of candidates(name))
-      if ((await this.disk.stat(join(directory, candidate))) === undefined) return candidate;
-    return name;
-  }
-
   /**
    * Takes over a file of another spool: a hard link where both are on one file system, else a copy. Taking the same bytes again changes
    * nothing; other bytes under a name that is still here (a fork of the stream) are kept beside it.
    */
   async adopt(path: string): Promise<void> {
     try {
-      await this.#link(path, this.directory('new'));
+      await linkFile(this.disk, path, this.directory('new'));
     } catch (error) {
       if (!LINK_REFUSED.has(errorCode(error) ?? '')) throw error;
       await this.enter(basename(path), await this.disk.read(path));

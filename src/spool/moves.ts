@@ -1,0 +1,51 @@
+/** Moving and linking files between a spool's directories: nothing is overwritten, and each step may be repeated after a crash. */
+import { basename, join } from 'node:path';
+import { type Disk, readIfThere, unlessDone } from './disk.ts';
+
+/** `name`, then with a number before its ending, without end: for what must stand beside another file of that name. */
+function* candidates(name: string): Generator<string> {
+  const dot = name.includes('.jsonl') ? name.indexOf('.jsonl') : name.length;
+  for (let n = 1; ; n++) yield n === 1 ? name : `${name.slice(0, dot)}~${n}${name.slice(dot)}`;
+}
+
+/**
+ * Moves a file to `name` in a directory. Where the same bytes have that name already they are one file; other bytes (a fork of the
+ * stream) are kept beside it. Answers the name that it has now; undefined when there was nothing to move.
+ */
+export async function moveFile(
+  disk: Disk,
+  from: string,
+  directory: string,
+  name: string,
+): Promise<string | undefined> {
+  for (const candidate of candidates(name)) {
+    const target = join(directory, candidate);
+    const there = await readIfThere(disk, target);
+    if (there === undefined)
+      return (await unlessDone(disk.rename(from, target), 'ENOENT')) ? candidate : undefined;
+    const bytes = await readIfThere(disk, from);
+    if (bytes === undefined) return undefined;
+    if (!there.equals(bytes)) continue;
+    // Not renamed: rename(2) leaves both names when they are links to one file.
+    await unlessDone(disk.unlink(from), 'ENOENT');
+    return candidate;
+  }
+  return undefined;
+}
+
+/** Links a file into a directory as `moveFile` moves one. */
+export async function linkFile(disk: Disk, from: string, directory: string): Promise<void> {
+  for (const candidate of candidates(basename(from))) {
+    const target = join(directory, candidate);
+    if (await unlessDone(disk.link(from, target), 'EEXIST')) return;
+    const [there, bytes] = [await readIfThere(disk, target), await disk.read(from)];
+    if (there?.equals(bytes)) return;
+  }
+}
+
+/** `name`, or `name` with a number before its ending when another file has it: nothing set aside is ever overwritten. */
+export async function freeName(disk: Disk, directory: string, name: string): Promise<string> {
+  for (const candidate of candidates(name))
+    if ((await disk.stat(join(directory, candidate))) === undefined) return candidate;
+  return name;
+}
