@@ -14,6 +14,8 @@ const forbidden: [folder: string, specifier: string][] = [
   ['src/spool', 'amqplib'],
   ['src/host', '../plugin/agent.ts'],
   ['src/source', '../store/store.ts'],
+  ['src/evidence', '../run/identity.ts'],
+  ['src/archive', '../store/store.ts'],
   ['src/store', '../run/collect.ts'],
   ['src/amqp', '../store/store.ts'],
   ['src/plugin', '../run/collect.ts'],

@@ -9,6 +9,7 @@ import { registerDemo } from './commands/demo.ts';
 import { registerInit } from './commands/init.ts';
 import { registerReport } from './commands/report.ts';
 import { registerSpool } from './commands/spool.ts';
+import { registerTrust } from './commands/trust.ts';
 import { EXIT } from './exit.ts';
 import { complain, say } from './terminal.ts';
 import { version } from './version.ts';
@@ -38,6 +39,7 @@ export function buildProgram(): Command {
     registerProcess,
     registerReport,
     registerSpool,
+    registerTrust,
     registerCron,
     registerDemo,
   ]) {

@@ -66,6 +66,12 @@ export const configSchema = z.strictObject({
     .record(nameSchema, handlerEntry.nullable())
     .optional()
     .describe('what the centre does with batches'),
+  trust: z
+    .enum(['first-contact', 'pinned'])
+    .optional()
+    .describe(
+      'whose batches the centre takes: from a node that it hears for the first time too (default), or only from nodes it was told of',
+    ),
   store: z
     .strictObject({
       url: z.string().min(1).optional().describe('sqlite:PATH or mysql://user@host:port/database'),
@@ -75,4 +81,6 @@ export const configSchema = z.strictObject({
     .describe('the database that reports read'),
 });
 
+/** Which nodes a centre takes batches from. */
+export type Trust = NonNullable<ConfigData['trust']>;
 export type ConfigData = z.infer<typeof configSchema>;

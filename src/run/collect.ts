@@ -7,6 +7,7 @@ import { adviceOf, DsacError } from '../errors.ts';
 import { type Lock, takeLock } from '../lock.ts';
 import type { BatchEvent, Fields } from '../spool/batch.ts';
 import { AgentRun, type CollectRun, elapsed, type Task } from './agent-run.ts';
+import { loadIdentity } from './identity.ts';
 import type { SourceOutcome } from './sources.ts';
 import { type AgentState, AgentStore, firstState } from './state.ts';
 import { newEpoch, nextBatch } from './stream.ts';
@@ -74,6 +75,11 @@ function deadline(ms: number): AbortSignal {
   return controller.signal;
 }
 
+/** The run with the key as it is now: it may have been changed while the run waited for the lock. */
+async function withPresentKey(run: CollectRun): Promise<CollectRun> {
+  return { ...run, origin: { ...run.origin, identity: await loadIdentity(run.paths) } };
+}
+
 async function runLocked(
   run: CollectRun,
   task: Task,
@@ -88,7 +94,7 @@ async function runLocked(
     if (run.onlyDue && elapsed(state.ran, started) < task.everyMs * 0.9) {
       return { ...base, outcome: 'not-due' };
     }
-    const reading = await new AgentRun(run, task, store, state, started, signal).read();
+    const reading = await new AgentRun(await withPresentKey(run), task, store, state, started, signal).read();
     const { epoch, seq, head } = reading.state;
     return {
       ...base,
@@ -166,7 +172,7 @@ async function writeReceipt(run: CollectRun, outcomes: readonly AgentOutcome[]):
   const now = run.clock();
   const state = await recoverState(run, store, now);
   const { batch, state: next } = nextBatch(
-    run.origin,
+    (await withPresentKey(run)).origin,
     state,
     { agent: RECEIPTS, kind: 'receipt', events: outcomes.map(receipt) },
     now,

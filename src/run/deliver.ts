@@ -59,7 +59,7 @@ async function route(run: DeliverRun, posts: readonly Post[]): Promise<Routed | 
     wants: (agent) => wants(post, agent),
   }));
   // Awaited here: the lock is let go of when this function returns.
-  return await run.spool.route(interests, run.signal);
+  return await run.spool.route(interests, run.signal, run.gate);
 }
 
 async function orphans(run: DeliverRun, posts: readonly Post[]): Promise<Delivered['orphans']> {

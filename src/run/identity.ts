@@ -1,4 +1,7 @@
-/** Who this node is: an id of its own, a signing key, and a secret for keyed digests; all in etc/dsac, made once by `dsac init`. */
+/**
+ * Who this node is: an id of its own, a signing key, and a secret for keyed digests; all in etc/dsac, made once by `dsac init`. Above the key its
+ * file tells how it followed from the keys before, one `succession: KEY SIG` line a change, so that one rename changes both.
+ */
 import {
   createHmac,
   createPrivateKey,
@@ -8,11 +11,13 @@ import {
   randomBytes,
   randomUUID,
 } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
+import { type FileHandle, open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Paths } from '../config/paths.ts';
 import { DsacError, isMissing, reasonOf } from '../errors.ts';
-import { create, realDisk } from '../spool/disk.ts';
+import { extendSuccession, type Link } from '../evidence/succession.ts';
+import { takeLock } from '../lock.ts';
+import { create, realDisk, replace } from '../spool/disk.ts';
 
 export interface Identity {
   /** UUID of the node. */
@@ -21,6 +26,8 @@ export interface Identity {
   readonly key: KeyObject;
   /** The raw public key, base64, as batch headers carry it. */
   readonly publicKey: string;
+  /** How the key followed from those before it, oldest first; empty for a first key. */
+  readonly succession: readonly Link[];
   /** Keyed digest of a secret (HMAC-SHA-256 under the node's own secret), 32 hex digits. */
   digest(secret: string): string;
 }
@@ -52,16 +59,16 @@ function rawPublicKey(key: KeyObject): string {
   return Buffer.from(x ?? '', 'base64url').toString('base64');
 }
 
+function pemOf(key: KeyObject): string {
+  return key.export({ type: 'pkcs8', format: 'pem' }).toString();
+}
+
 /** Makes what is missing of the node's identity, never overwriting; answers the files that it made. */
 export async function createIdentity(paths: Paths): Promise<string[]> {
   const files = filesIn(paths);
   const contents: [string, () => string, number][] = [
     [files.id, () => `${randomUUID()}\n`, 0o644],
-    [
-      files.key,
-      () => generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
-      0o600,
-    ],
+    [files.key, () => pemOf(generateKeyPairSync('ed25519').privateKey), 0o600],
     [files.secret, () => `${randomBytes(32).toString('hex')}\n`, 0o600],
   ];
   const made: string[] = [];
@@ -88,26 +95,66 @@ async function readPart(path: string): Promise<string> {
   }
 }
 
+const LINK = /^succession: ([A-Za-z0-9+/=]{44}) ([A-Za-z0-9+/=]{88})$/gm;
+
+/** Reads a key file. Throws a `config` error. */
+async function readKey(path: string): Promise<Pick<Identity, 'key' | 'publicKey' | 'succession'>> {
+  let text = await readPart(path);
+  // Opened right before another command replaced and wiped it: the new file is there by now.
+  if (!text.includes('BEGIN')) text = await readPart(path);
+  let key: KeyObject;
+  try {
+    key = createPrivateKey(text.slice(Math.max(0, text.indexOf('-----BEGIN'))));
+  } catch (error) {
+    throw new DsacError('config', `${path}: not a private key in PEM`, { cause: error });
+  }
+  if (key.asymmetricKeyType !== 'ed25519')
+    throw new DsacError('config', `${path}: expected an ed25519 key, found ${key.asymmetricKeyType}`);
+  const succession = Array.from(text.matchAll(LINK), ([, old, sig]) => ({ key: old!, sig: sig! }));
+  return { key, publicKey: rawPublicKey(key), succession };
+}
+
 /** Reads the node's identity. Throws `config` errors that say which file is wrong. */
 export async function loadIdentity(paths: Paths): Promise<Identity> {
   const files = filesIn(paths);
   const node = (await readPart(files.id)).trim();
   if (!UUID.test(node))
     throw new DsacError('config', `${files.id}: expected a UUID, found '${node.slice(0, 60)}'`);
-  const pem = await readPart(files.key);
-  let key: KeyObject;
-  try {
-    key = createPrivateKey(pem);
-  } catch (error) {
-    throw new DsacError('config', `${files.key}: not a private key in PEM`, { cause: error });
-  }
-  if (key.asymmetricKeyType !== 'ed25519')
-    throw new DsacError('config', `${files.key}: expected an ed25519 key, found ${key.asymmetricKeyType}`);
+  const signing = await readKey(files.key);
   const secret = (await readPart(files.secret)).trim();
   return {
     node,
-    key,
-    publicKey: rawPublicKey(key),
+    ...signing,
     digest: (text) => createHmac('sha256', secret).update(text).digest('hex').slice(0, 32),
   };
+}
+
+/** Overwrites what an open file holds: the name is another file's by now. */
+async function wipe(file: FileHandle): Promise<void> {
+  const { size } = await file.stat();
+  await file.write(Buffer.alloc(size), 0, size, 0);
+  await file.sync();
+}
+
+/**
+ * Gives the node a new key, signed for by the old one, which is destroyed. A crash at any point leaves the old key or the new one in place, whole.
+ * Answers both public keys and the file.
+ */
+export async function rotateKey(paths: Paths): Promise<{ file: string; old: string; key: string }> {
+  using lock = takeLock(join(paths.lib, 'rotate.lock'));
+  if (!lock) throw new DsacError('tempfail', 'another command is changing the key');
+  const { node, ...old } = await loadIdentity(paths);
+  const file = filesIn(paths).key;
+  const { privateKey } = generateKeyPairSync('ed25519');
+  const key = rawPublicKey(privateKey);
+  const chain = extendSuccession(old.succession, node, old, key);
+  const text = chain.map((link) => `succession: ${link.key} ${link.sig}\n`).join('') + pemOf(privateKey);
+  const before = await open(file, 'r+');
+  try {
+    await replace(realDisk, file, Buffer.from(text), 0o600);
+    await wipe(before);
+  } finally {
+    await before.close();
+  }
+  return { file, old: old.publicKey, key };
 }

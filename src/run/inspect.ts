@@ -1,5 +1,5 @@
 /** Looks into a spool for a person: what lies where, since when, and why. */
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { basename, isAbsolute, join, relative } from 'node:path';
 import { DsacError, reasonOf } from '../errors.ts';
 import { isShown } from '../spool/names.ts';
@@ -50,7 +50,9 @@ function belowSpool(spool: Spool, pattern: string): string {
 }
 
 /** What a person may mean by a pattern: a path below the spool, a directory, or a name in any directory. */
-function meanings(pattern: string): string[] {
+function meanings(spool: Spool, pattern: string, escapePath: (path: string) => string): string[] {
+  // A file has nothing below it, and the search would end there with ENOTDIR.
+  if (statSync(join(spool.root, pattern), { throwIfNoEntry: false })?.isFile()) return [escapePath(pattern)];
   return pattern.includes('/') ? [pattern, `${pattern}/**`] : [`${pattern}/**`, `**/${pattern}`];
 }
 
@@ -70,7 +72,7 @@ export async function findFiles(spool: Spool, patterns: readonly string[]): Prom
   const found = new Map<string, SpoolFile>();
   for (const given of patterns.length > 0 ? patterns : ['**']) {
     const pattern = belowSpool(spool, given);
-    const names = await glob(meanings(pattern), {
+    const names = await glob(meanings(spool, pattern, glob.escapePath), {
       cwd: spool.root,
       ignore: ['tmp/**', '**/*.why.json'],
       onlyFiles: true,

@@ -3,6 +3,7 @@ import { join, matchesGlob } from 'node:path';
 import type { Paths } from '../config/paths.ts';
 import type { Log } from '../log.ts';
 import type { AnyHandler, StoreAddress } from '../plugin/handler.ts';
+import type { Gate } from '../spool/route.ts';
 import type { Spool } from '../spool/spool.ts';
 
 /** One dispatcher or processor as configured. */
@@ -31,6 +32,8 @@ export interface DeliverRun {
   readonly print: (text: string) => void;
   /** Names of posts to drive, or undefined for all; named ones are tried although they back off. */
   readonly only: readonly string[] | undefined;
+  /** What decides which batches are routed; without it, all. */
+  readonly gate?: Gate | undefined;
 }
 
 /** How one handler's run went, in batches. */

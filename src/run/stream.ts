@@ -81,6 +81,7 @@ export function nextBatch(
     machine: origin.machine,
     state: items && { items: items.size, digest: stateDigest(digestInput(items)) },
     key: origin.identity.publicKey,
+    succession: origin.identity.succession.length > 0 ? [...origin.identity.succession] : undefined,
   };
   const sealed = seal(header, content.events, origin.identity.key);
   return {

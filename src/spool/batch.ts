@@ -9,6 +9,8 @@ export const MAX_LINE = 16 * 1024 * 1024;
 export const MAX_BATCH = 64 * 1024 * 1024;
 /** Most bytes a compressed file may unfold to. */
 export const MAX_UNFOLDED = 256 * 1024 * 1024;
+/** Most changes of key that a header tells of. */
+export const MAX_SUCCESSION = 16;
 /** Deepest nesting of objects and arrays in an event. */
 export const MAX_DEPTH = 32;
 
@@ -17,13 +19,18 @@ export const timeSchema = z
   .string()
   .regex(/^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$/, 'a UTC time with milliseconds')
   .refine((text) => Number.isFinite(Date.parse(text)), 'a time that exists');
-const sha256Schema = z.string().regex(/^[0-9a-f]{64}$/, '64 hex digits');
-const uuidSchema = z
+export const sha256Schema = z.string().regex(/^[0-9a-f]{64}$/, '64 hex digits');
+export const uuidSchema = z
   .string()
   .regex(/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/, 'a UUID in lower case');
 
 export const kindSchema = z.enum(['snapshot', 'changes', 'log', 'receipt']);
 export const epochSchema = z.string().regex(/^[0-9A-Za-z-]{1,40}$/, 'an epoch id');
+
+export const successionSchema = z
+  .array(z.object({ key: z.base64().length(44), sig: z.base64().length(88) }))
+  .min(1)
+  .max(MAX_SUCCESSION);
 
 export const headerSchema = z
   .object({
@@ -45,6 +52,7 @@ export const headerSchema = z
       .optional(),
     state: z.object({ items: z.int().min(0), digest: sha256Schema }).optional(),
     key: z.base64().length(44).optional(),
+    succession: successionSchema.optional(),
   })
   .refine((header) => (header.seq === 1) === (header.prev === null), {
     path: ['prev'],
@@ -103,6 +111,18 @@ export interface StreamKey {
   readonly node: string;
   readonly agent: string;
   readonly epoch: string;
+}
+
+/** A place in a stream and the digest of the batch there. */
+export interface Head extends StreamKey {
+  readonly seq: number;
+  readonly sha256: string;
+}
+
+/** A batch's place and digest. */
+export function headOf({ header, trailer }: Batch): Head {
+  const { node, agent, epoch, seq } = header;
+  return { node, agent, epoch, seq, sha256: trailer.sha256 };
 }
 
 /** A whole, undamaged batch with the bytes the node wrote. `events()` parses lazily and throws on a malformed event. */

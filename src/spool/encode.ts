@@ -41,6 +41,7 @@ const HEADER_ORDER = [
   'machine',
   'state',
   'key',
+  'succession',
 ] as const;
 const EVENT_ORDER = ['time', 'action', 'item', 'source', 'before', 'after', 'by', 'data'] as const;
 

@@ -49,3 +49,18 @@ export async function freeName(disk: Disk, directory: string, name: string): Pro
     if ((await disk.stat(join(directory, candidate))) === undefined) return candidate;
   return name;
 }
+
+/** The path of the file in a directory that has these bytes under `name`, or beside a file of that name; undefined when there is none. */
+export async function sameFile(
+  disk: Disk,
+  directory: string,
+  name: string,
+  bytes: Uint8Array,
+): Promise<string | undefined> {
+  for (const candidate of candidates(name)) {
+    const there = await readIfThere(disk, join(directory, candidate));
+    if (there === undefined) return undefined;
+    if (there.equals(bytes)) return join(directory, candidate);
+  }
+  return undefined;
+}

@@ -2,19 +2,35 @@
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { isMissing, isUnreadable, reasonOf } from '../errors.ts';
+import { type Batch, type Head, headOf } from './batch.ts';
 import type { Decoded } from './decode.ts';
 import { unlessDone } from './disk.ts';
 import { linkFile } from './moves.ts';
-import { isBatchFile } from './names.ts';
+import { batchFile, isBatchFile } from './names.ts';
 import type { Spool, SpoolFile } from './spool.ts';
 
-/** Files that leave `new` together, after one sync of the queues that they went to. */
+/** Files that leave `new` together, after one sync of the queues that they went to, and the most batches in them. */
 const GROUP = 256;
+const GROUP_BATCHES = 4096;
 
 /** A handler's name and which agents it wants. */
 export interface Interest {
   readonly handler: string;
   wants(agent: string): boolean;
+}
+
+/** Why a batch must not go on: for good (`corrupt`), or until a person lets it (`hold`). */
+export interface Objection {
+  readonly to: 'hold' | 'corrupt';
+  readonly reason: string;
+}
+
+/** What decides at the door of a spool which batches go on to its handlers. */
+export interface Gate {
+  /** Why a batch must not go on; undefined lets it pass. */
+  objection(batch: Batch): Promise<Objection | undefined>;
+  /** Records batches that go on. Once it resolves the record is durable; no handler sees them before. */
+  admit(heads: readonly Head[]): Promise<void>;
 }
 
 /** What one pass of routing did, in files. */
@@ -25,6 +41,16 @@ export interface Routed {
   corrupt: number;
   /** Files that cannot be read, put on hold. */
   unreadable: number;
+  /** Batches that the gate objected to for good: quarantined. Absent where there was none. */
+  forged?: number;
+  /** Batches that the gate put on hold. Absent where there was none. */
+  strange?: number;
+}
+
+/** A file whose batches are all sound and may all go on. */
+interface Sound {
+  readonly file: SpoolFile;
+  readonly heads: readonly Head[];
 }
 
 /** Links each file into the queues of the handlers that want it; the names in `new` go once the links are durable. */
@@ -46,32 +72,39 @@ async function handOver(
 
 /**
  * Gives every file in `new` to the handlers that want it: a hard link each, then the name in `new` goes. Repeating it after a
- * crash at any step changes nothing. Damage is set aside in `corrupt`, and what is whole in the same file goes on.
+ * crash at any step changes nothing. Damage is set aside in `corrupt`, what the gate objects to as the gate says, and what is sound in
+ * the same file goes on.
  */
 export async function route(
   spool: Spool,
   interests: readonly Interest[],
-  signal?: AbortSignal,
+  { signal, gate }: { signal?: AbortSignal | undefined; gate?: Gate | undefined } = {},
 ): Promise<Routed> {
   const done: Routed = { routed: 0, unwanted: 0, corrupt: 0, unreadable: 0 };
   for (const { handler } of interests) await spool.disk.mkdir(spool.directory('queue', handler));
-  let group: { file: SpoolFile; wanting: Interest[] }[] = [];
+  let group: (Sound & { wanting: Interest[] })[] = [];
+  let batches = 0;
+  const leave = async (): Promise<void> => {
+    await gate?.admit(group.flatMap(({ heads }) => heads));
+    await handOver(spool, group);
+    [group, batches] = [[], 0];
+  };
   for await (const file of spool.files('new')) {
     if (signal?.aborted) break;
-    const agents = await soundAgents(spool, file, done);
-    if (agents === undefined) continue;
+    const sound = await soundFile(spool, file, done, gate);
+    if (sound === undefined) continue;
+    const agents = [...new Set(sound.heads.map(({ agent }) => agent))];
     const wanting = interests.filter((interest) => agents.some((agent) => interest.wants(agent)));
     if (wanting.length === 0) {
       done.unwanted++;
       continue;
     }
-    group.push({ file, wanting });
+    group.push({ ...sound, wanting });
+    batches += sound.heads.length;
     done.routed++;
-    if (group.length < GROUP) continue;
-    await handOver(spool, group);
-    group = [];
+    if (group.length >= GROUP || batches >= GROUP_BATCHES) await leave();
   }
-  await handOver(spool, group);
+  await leave();
   await setStrangersAside(spool, done);
   return done;
 }
@@ -89,8 +122,13 @@ async function setStrangersAside(spool: Spool, done: Routed): Promise<void> {
   }
 }
 
-/** The agents in a file that is whole; otherwise sets the damage aside and answers undefined. */
-async function soundAgents(spool: Spool, file: SpoolFile, done: Routed): Promise<string[] | undefined> {
+/** Opens a file; damage, and what the gate objects to, is set aside: then it answers undefined, as for a file that is gone. */
+async function soundFile(
+  spool: Spool,
+  file: SpoolFile,
+  done: Routed,
+  gate: Gate | undefined,
+): Promise<Sound | undefined> {
   let decoded: Decoded[];
   try {
     decoded = await spool.open(file.path);
@@ -102,15 +140,53 @@ async function soundAgents(spool: Spool, file: SpoolFile, done: Routed): Promise
     return undefined;
   }
   const damages = decoded.flatMap(({ damage }) => damage ?? []);
-  if (damages.length === 0) return [...new Set(decoded.flatMap(({ batch }) => batch?.header.agent ?? []))];
-  done.corrupt++;
-  const whole = decoded.flatMap(({ batch }) => batch?.bytes ?? []);
-  if (whole.length > 0)
-    await spool.enter(
-      `segment.rescued-${randomBytes(8).toString('hex')}.0000000001.jsonl`,
-      Buffer.concat(whole),
-    );
-  const reason = damages.map((damage) => `at byte ${damage.offset}: ${damage.reason}`).join('; ');
-  await spool.quarantine(file, reason);
+  const whole = decoded.flatMap(({ batch }) => batch ?? []);
+  if (damages.length > 0) {
+    done.corrupt++;
+    await rescue(spool, whole);
+    const reason = damages.map((damage) => `at byte ${damage.offset}: ${damage.reason}`).join('; ');
+    await spool.quarantine(file, reason);
+    return undefined;
+  }
+  const passing = gate ? await passGate(spool, file, whole, done, gate) : whole;
+  return passing && { file, heads: passing.map(headOf) };
+}
+
+/** Enters batches again as a file of their own. */
+async function rescue(spool: Spool, batches: readonly Batch[]): Promise<void> {
+  if (batches.length === 0) return;
+  const bytes = Buffer.concat(batches.map((batch) => batch.bytes));
+  await spool.enter(`segment.rescued-${randomBytes(8).toString('hex')}.0000000001.jsonl`, bytes);
+}
+
+/** The batches of a file when all may go on. Otherwise each that may not is set aside, the others enter again, and it answers undefined. */
+async function passGate(
+  spool: Spool,
+  file: SpoolFile,
+  batches: readonly Batch[],
+  done: Routed,
+  gate: Gate,
+): Promise<readonly Batch[] | undefined> {
+  const passing: Batch[] = [];
+  const refused: { batch: Batch; objection: Objection }[] = [];
+  for (const batch of batches) {
+    const objection = await gate.objection(batch);
+    if (!objection) passing.push(batch);
+    else {
+      refused.push({ batch, objection });
+      if (objection.to === 'corrupt') done.forged = (done.forged ?? 0) + 1;
+      else done.strange = (done.strange ?? 0) + 1;
+    }
+  }
+  if (refused.length === 0) return passing;
+  if (batches.length === 1) {
+    const { to, reason } = refused[0]!.objection;
+    await (to === 'hold' ? spool.hold(file, reason) : spool.quarantine(file, reason));
+    return undefined;
+  }
+  for (const { batch, objection } of refused)
+    await spool.keepBytes(objection.to, batchFile(batch.header), batch.bytes, objection.reason);
+  await rescue(spool, passing);
+  await spool.delivered(file);
   return undefined;
 }

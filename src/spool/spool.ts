@@ -9,9 +9,9 @@ import { DsacError, errorCode, isMissing, reasonOf } from '../errors.ts';
 import { MAX_UNFOLDED } from './batch.ts';
 import { type Decoded, decode, unfold } from './decode.ts';
 import { type Disk, realDisk, unlessDone } from './disk.ts';
-import { freeName, linkFile, moveFile } from './moves.ts';
+import { freeName, linkFile, moveFile, sameFile } from './moves.ts';
 import { isShown } from './names.ts';
-import { type Interest, type Routed, route } from './route.ts';
+import { type Gate, type Interest, type Routed, route } from './route.ts';
 import { whyName, writeWhy } from './why.ts';
 
 export type { Interest, Routed };
@@ -132,8 +132,8 @@ export class Spool {
   }
 
   /** Gives every file in `new` to the handlers that want it (route.ts). */
-  async route(interests: readonly Interest[], signal?: AbortSignal): Promise<Routed> {
-    return route(this, interests, signal);
+  async route(interests: readonly Interest[], signal?: AbortSignal, gate?: Gate): Promise<Routed> {
+    return route(this, interests, { signal, gate });
   }
 
   /** Moves a damaged file to `corrupt` with its reason. */
@@ -143,13 +143,22 @@ export class Spool {
 
   /** Keeps bytes that arrived from outside and are not a batch: written to `corrupt` with their reason. */
   async quarantineBytes(name: string, bytes: Uint8Array, reason: string): Promise<string> {
+    return this.keepBytes('corrupt', name, bytes, reason);
+  }
+
+  /** Sets bytes aside as a file of their own with their reason. Where that directory has them under this name, that is the file. */
+  async keepBytes(
+    state: 'corrupt' | 'hold',
+    name: string,
+    bytes: Uint8Array,
+    reason: string,
+  ): Promise<string> {
+    const there = await sameFile(this.disk, this.directory(state), name, bytes);
+    if (there !== undefined) return there;
     await this.stage(name, bytes);
-    return this.#setAside(
-      { state: 'tmp', name, path: join(this.directory('tmp'), name) },
-      'corrupt',
-      undefined,
-      { reason },
-    );
+    return this.#setAside({ state: 'tmp', name, path: join(this.directory('tmp'), name) }, state, undefined, {
+      reason,
+    });
   }
 
   /** Gives up on delivering a file: it goes to `failed/<handler>` with its reason. */
@@ -192,12 +201,12 @@ export class Spool {
     await this.#back(file, this.directory('queue', file.handler));
   }
 
-  /** Hands a file from `hold` back to `new`, to be routed. */
+  /** Hands a file from `hold` or `corrupt` back to `new`, to be routed: what is still wrong with it is found again. */
   async release(file: SpoolFile): Promise<void> {
-    if (file.state !== 'hold') {
+    if (file.state !== 'hold' && file.state !== 'corrupt') {
       throw new DsacError(
         'usage',
-        `release ${file.name}: it lies in '${file.state}', only files in 'hold' can be released`,
+        `release ${file.name}: it lies in '${file.state}', only files in 'hold' or 'corrupt' can be released`,
         {
           hint: file.state === 'failed' ? 'use dsac spool requeue' : undefined,
         },

@@ -1,24 +1,40 @@
 /** Makes sealed batches of one stream, as a node would. */
 import { generateKeyPairSync, type KeyObject } from 'node:crypto';
+import { extendSuccession, type Link } from '../../src/evidence/succession.ts';
 import type { Batch, BatchEvent, Header, Kind } from '../../src/spool/batch.ts';
 import { canonical, stateDigest } from '../../src/spool/canonical.ts';
 import { decode } from '../../src/spool/decode.ts';
 import { seal, uuidv7 } from '../../src/spool/encode.ts';
 
+function newKey(): [key: KeyObject, publicKey: string] {
+  const { privateKey, publicKey } = generateKeyPairSync('ed25519');
+  return [
+    privateKey,
+    Buffer.from(publicKey.export({ format: 'jwk' }).x ?? '', 'base64url').toString('base64'),
+  ];
+}
+
 /** A node that writes batches: call `next` to continue its stream of one agent. */
 export class FakeNode {
   readonly node: string;
   readonly host: string;
-  readonly key: KeyObject;
-  readonly publicKey: string;
+  key: KeyObject;
+  publicKey: string;
+  /** How the key followed from those before it. */
+  succession: Link[] = [];
   readonly #heads = new Map<string, { seq: number; head: string | null }>();
 
   constructor(node = '6f1c5a9e-0f5e-4d0e-8a54-3c1c7d4a9b10', host = 'web1') {
     this.node = node;
     this.host = host;
-    const { privateKey, publicKey } = generateKeyPairSync('ed25519');
-    this.key = privateKey;
-    this.publicKey = Buffer.from(publicKey.export({ format: 'jwk' }).x ?? '', 'base64url').toString('base64');
+    [this.key, this.publicKey] = newKey();
+  }
+
+  /** Gives the node a new key, signed for by the old one. */
+  rotate(): void {
+    const [key, publicKey] = newKey();
+    this.succession = extendSuccession(this.succession, this.node, this, publicKey);
+    [this.key, this.publicKey] = [key, publicKey];
   }
 
   /** The next batch of `agent`'s stream. `header` overrides any header field. */
@@ -43,6 +59,7 @@ export class FakeNode {
         prev: head,
         time,
         key: this.publicKey,
+        ...(this.succession.length > 0 ? { succession: this.succession } : {}),
         ...(inventory ? { state: { items: items.length, digest: stateDigest(items) } } : {}),
         ...header,
       },

@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import type { HandlerFolder } from '../../run/configured.ts';
 import type { Delivered } from '../../run/deliver.ts';
 import type { Delivery, Post } from '../../run/post.ts';
+import type { Gate } from '../../spool/route.ts';
 import { EXIT } from '../exit.ts';
 import { type CommonOptions, prepare, type Setting, withCommon } from '../setting.ts';
 import { say, writeOut } from '../terminal.ts';
@@ -49,6 +50,16 @@ function tell(setting: Setting, { routed, deliveries, orphans }: Delivered, aske
       setting.program,
       `${routed.unreadable} file(s) that cannot be read put on hold: see dsac spool ls hold${stack}`,
     );
+  if (routed?.forged)
+    say(
+      setting.program,
+      `${routed.forged} batch(es) not signed by the node that they name set aside: see dsac spool ls corrupt${stack}`,
+    );
+  if (routed?.strange)
+    say(
+      setting.program,
+      `${routed.strange} batch(es) of nodes that are not known put on hold: see dsac spool ls hold${stack}`,
+    );
   for (const { handler, files } of orphans) {
     say(setting.program, `${files} file(s) wait in queue/${handler}, but no '${handler}' is configured`);
     say(
@@ -91,6 +102,7 @@ async function runDeliver(side: Side, names: string[], options: DeliverOptions):
       signal,
       print: (text) => void process.stdout.write(text),
       only,
+      gate: side.stack === 'in' ? await gateFor(setting, posts) : undefined,
     },
     posts,
   );
@@ -99,6 +111,16 @@ async function runDeliver(side: Side, names: string[], options: DeliverOptions):
   if (deliveries.some(({ outcome }) => outcome === 'broken')) process.exitCode = EXIT.io;
   else if (deliveries.some(({ outcome, failed }) => outcome === 'down' || failed > 0))
     process.exitCode = EXIT.tempfail;
+  else if (done.routed?.forged || done.routed?.strange) process.exitCode = EXIT.data;
+}
+
+/** What decides which batches processors see. A relay, which only sends on, leaves that to where they arrive. */
+async function gateFor(setting: Setting, posts: readonly Post[]): Promise<Gate | undefined> {
+  const { hasPlugin } = await import('../../plugin/registry.ts');
+  if (!posts.some(({ handler }) => hasPlugin('processors', handler.name))) return undefined;
+  const { CentralGate } = await import('../../run/gate.ts');
+  const { config, paths, log, clock } = setting;
+  return new CentralGate({ paths, log, clock, trust: config.trust ?? 'first-contact' });
 }
 
 /** `dsac dispatch` */

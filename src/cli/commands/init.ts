@@ -5,6 +5,14 @@ import { writeOut } from '../terminal.ts';
 
 interface InitOptions extends CommonOptions {
   readonly role: Role;
+  readonly rotateKey?: boolean;
+}
+
+/** Gives this node another key, and says what follows from that. */
+async function runRotate(options: InitOptions): Promise<void> {
+  const { rotateKey } = await import('../../run/identity.ts');
+  const { file, old, key } = await rotateKey(pathsFor(options));
+  await writeOut(`changed ${file}: ${old} signed for ${key} and is gone\n`);
 }
 
 /** Lays out an installation and says what was made and what was there. */
@@ -21,5 +29,9 @@ export function registerInit(program: Command): void {
     .addOption(
       new Option('--role <role>', 'what this host is').choices(['node', 'central', 'all']).default('all'),
     )
-    .action((options: InitOptions) => runInit(options));
+    .option(
+      '--rotate-key',
+      'give this node a new signing key instead; the old one signs for it and is destroyed',
+    )
+    .action((options: InitOptions) => (options.rotateKey ? runRotate(options) : runInit(options)));
 }
