@@ -2,6 +2,7 @@
  * Keeps batches for good: `YYYY/MM/DD/<segment>.jsonl.zst` by the day (UTC) on which they arrived here, so that the folders of past days never
  * change. A batch's bytes are kept as the node wrote them; the same batch is kept once, two batches under one key (a fork) are both kept.
  */
+import { createHash } from 'node:crypto';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -9,15 +10,19 @@ import { zstdCompress } from 'node:zlib';
 import { isMissing } from '../errors.ts';
 import type { Log } from '../log.ts';
 import type { Batch } from '../spool/batch.ts';
-import { decode, unfold } from '../spool/decode.ts';
+import { decodeStored } from '../spool/decode.ts';
 import { realDisk, replace } from '../spool/disk.ts';
 import { isBatchFile, segmentNamer } from '../spool/names.ts';
-import { Catalogue } from './catalogue.ts';
+import { Catalogue, type Segment } from './catalogue.ts';
 
 /** A segment is begun anew at this size, far below what a reader unfolds. In bytes. */
 const SEGMENT_BYTES = 64 * 1024 * 1024;
 
 const compress = promisify(zstdCompress);
+
+function segmentOf(path: string, bytes: Buffer): Segment {
+  return { path, sha256: createHash('sha256').update(bytes).digest('hex'), size: bytes.length };
+}
 
 /** `2026/11/24`: the folder of a day in UTC. */
 function dayFolder(now: Date): string {
@@ -118,7 +123,7 @@ export class Archive {
     const segment = `${folder}/${this.#segmentName()}.zst`;
     const bytes = await compress(Buffer.concat(batches.map((batch) => batch.bytes)));
     await replace(realDisk, join(this.root, segment), bytes);
-    this.#catalogue.add(segment, batches);
+    this.#catalogue.add(segmentOf(segment, bytes), batches);
   }
 
   /** Records the segments that the index does not know. The index is never behind by more than what was written last, so past days are left alone. */
@@ -134,8 +139,10 @@ export class Archive {
 
   async #record(segment: string): Promise<void> {
     const batches: Batch[] = [];
+    let bytes: Buffer = Buffer.alloc(0);
     try {
-      for (const { batch, damage } of decode(await unfold(await realDisk.read(join(this.root, segment))))) {
+      bytes = await realDisk.read(join(this.root, segment));
+      for (const { batch, damage } of await decodeStored(segment, bytes)) {
         if (batch) batches.push(batch);
         else
           this.#log.error({ segment, offset: damage.offset, reason: damage.reason }, 'damage in the archive');
@@ -143,7 +150,7 @@ export class Archive {
     } catch (error) {
       this.#log.error({ segment, reason: String(error) }, 'a segment of the archive cannot be read');
     }
-    this.#catalogue.add(segment, batches);
+    this.#catalogue.add(segmentOf(segment, bytes), batches);
     this.#log.info({ segment, batches: batches.length }, 'recorded in the index');
   }
 

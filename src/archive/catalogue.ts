@@ -14,7 +14,9 @@ const SCHEMA = `
   pragma synchronous = full;
   create table if not exists segments (
     id integer primary key,
-    path text not null unique
+    path text not null unique,
+    sha256 text,
+    size integer
   );
   create table if not exists batches (
     node text not null,
@@ -26,6 +28,13 @@ const SCHEMA = `
     primary key (node, agent, epoch, seq, sha256)
   ) without rowid;
 `;
+
+/** A segment as it was written: its path below the archive, the digest of the file (64 hex digits) and its size in bytes. */
+export interface Segment {
+  readonly path: string;
+  readonly sha256: string;
+  readonly size: number;
+}
 
 /** What the archive holds of one place in a stream: nothing, this very batch, or only others (the stream forked). */
 export type Held = 'none' | 'same' | 'other';
@@ -40,6 +49,7 @@ export class Catalogue {
     try {
       this.#database = new DatabaseSync(path, { timeout: BUSY_TIMEOUT });
       this.#database.exec(SCHEMA);
+      this.#addColumns();
     } catch (error) {
       throw new DsacError('io', `cannot use the archive's index ${path}: ${reasonOf(error)}`, {
         cause: error,
@@ -49,8 +59,15 @@ export class Catalogue {
     this.#held = this.#database.prepare(
       'select sha256 from batches where node = ? and agent = ? and epoch = ? and seq = ?',
     );
-    this.#addSegment = this.#database.prepare('insert into segments (path) values (?)');
+    this.#addSegment = this.#database.prepare('insert into segments (path, sha256, size) values (?, ?, ?)');
     this.#addBatch = this.#database.prepare('insert or ignore into batches values (?, ?, ?, ?, ?, ?)');
+  }
+
+  /** An index of before these columns says nothing of the files that it knows. */
+  #addColumns(): void {
+    const names = this.#database.prepare('pragma table_info(segments)').all();
+    if (names.some(({ name }) => name === 'sha256')) return;
+    this.#database.exec('alter table segments add column sha256 text; alter table segments add column size integer');
   }
 
   /** What is held where this batch belongs. */
@@ -61,10 +78,10 @@ export class Catalogue {
   }
 
   /** Records a segment and its batches, all or nothing. */
-  add(segment: string, batches: readonly Batch[]): void {
+  add({ path, sha256, size }: Segment, batches: readonly Batch[]): void {
     this.#database.exec('begin immediate');
     try {
-      const { lastInsertRowid } = this.#addSegment.run(segment);
+      const { lastInsertRowid } = this.#addSegment.run(path, sha256, size);
       for (const { header, trailer } of batches) {
         const { node, agent, epoch, seq } = header;
         this.#addBatch.run(node, agent, epoch, seq, trailer.sha256, lastInsertRowid);

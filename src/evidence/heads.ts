@@ -70,7 +70,8 @@ export function parseRecord(line: string): HeadsRecord {
   }
   const at = line.search(SIG);
   const text = signedText(line.slice(0, at));
-  if (at < 0 || !verify(null, text, publicKeyFrom(record.key), Buffer.from(record.sig, 'base64')))
+  const sig = Buffer.from(record.sig, 'base64');
+  if (at < 0 || sig.toString('base64') !== record.sig || !verify(null, text, publicKeyFrom(record.key), sig))
     throw new Error('sig does not verify under key');
   return record;
 }

@@ -108,6 +108,8 @@ function badSignature(header: Header, trailer: Trailer): string | undefined {
   if (trailer.sig === undefined)
     return header.key === undefined ? undefined : 'the header names a key but the trailer has no sig';
   if (header.key === undefined) return 'the trailer has a sig but the header names no key';
+  // Base64 leaves bits unused at its end: another text for the same signature would be another batch with the same digest.
+  if (Buffer.from(trailer.sig, 'base64').toString('base64') !== trailer.sig) return 'sig is not as base64 is written';
   try {
     const valid = verify(
       null,
@@ -186,6 +188,16 @@ export function* decode(bytes: Buffer): Generator<Decoded> {
 }
 
 const zstd = promisify(zstdDecompress);
+
+/** What a stored file holds, unfolded first when its name ends in `.zst`. */
+export async function decodeStored(name: string, stored: Buffer): Promise<Decoded[]> {
+  if (!name.endsWith('.zst')) return [...decode(stored)];
+  try {
+    return [...decode(await unfold(stored))];
+  } catch (error) {
+    return [{ damage: { offset: 0, bytes: stored, reason: `not readable zstd: ${reasonOf(error)}` } }];
+  }
+}
 
 /** The bytes inside Zstandard frames; rejects when they are damaged or unfold to more than the format allows. */
 export async function unfold(bytes: Uint8Array): Promise<Buffer> {

@@ -5,9 +5,9 @@
  */
 import { readdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { DsacError, errorCode, isMissing, reasonOf } from '../errors.ts';
+import { DsacError, errorCode, isMissing } from '../errors.ts';
 import { MAX_UNFOLDED } from './batch.ts';
-import { type Decoded, decode, unfold } from './decode.ts';
+import { type Decoded, decodeStored } from './decode.ts';
 import { type Disk, realDisk, unlessDone } from './disk.ts';
 import { freeName, linkFile, moveFile, sameFile } from './moves.ts';
 import { isShown } from './names.ts';
@@ -89,16 +89,7 @@ export class Spool {
       return [
         { damage: { offset: 0, bytes: Buffer.alloc(0), reason: `${size} bytes, over ${MAX_UNFOLDED}` } },
       ];
-    const stored = await this.disk.read(path);
-    let bytes = stored;
-    if (path.endsWith('.zst')) {
-      try {
-        bytes = await unfold(stored);
-      } catch (error) {
-        return [{ damage: { offset: 0, bytes: stored, reason: `not readable zstd: ${reasonOf(error)}` } }];
-      }
-    }
-    return [...decode(bytes)];
+    return decodeStored(path, await this.disk.read(path));
   }
 
   /** Batch files in one directory, streamed in no order. */
