@@ -67,7 +67,9 @@ export class Catalogue {
   #addColumns(): void {
     const names = this.#database.prepare('pragma table_info(segments)').all();
     if (names.some(({ name }) => name === 'sha256')) return;
-    this.#database.exec('alter table segments add column sha256 text; alter table segments add column size integer');
+    this.#database.exec(
+      'alter table segments add column sha256 text; alter table segments add column size integer',
+    );
   }
 
   /** What is held where this batch belongs. */

@@ -10,6 +10,7 @@ import { registerInit } from './commands/init.ts';
 import { registerReport } from './commands/report.ts';
 import { registerSpool } from './commands/spool.ts';
 import { registerTrust } from './commands/trust.ts';
+import { registerVerify } from './commands/verify.ts';
 import { EXIT } from './exit.ts';
 import { complain, say } from './terminal.ts';
 import { version } from './version.ts';
@@ -40,6 +41,7 @@ export function buildProgram(): Command {
     registerReport,
     registerSpool,
     registerTrust,
+    registerVerify,
     registerCron,
     registerDemo,
   ]) {

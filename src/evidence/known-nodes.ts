@@ -127,6 +127,18 @@ export class KnownNodes {
     return { is: 'retired', since: Date.parse(next.time) };
   }
 
+  /** The lines of keys that stand revoked. */
+  revoked(): KnownKey[] {
+    return [...this.#keys.values()].flatMap((keys) =>
+      keys.filter((one) => one.how === 'revoked' && keys.findLast(({ key }) => key === one.key) === one),
+    );
+  }
+
+  /** Whether nothing is known at all. */
+  get isEmpty(): boolean {
+    return this.#keys.size === 0;
+  }
+
   /** Takes a key as known from here on; it is in the file once `save` resolves. */
   learn(key: KnownKey): void {
     this.#hold(key);

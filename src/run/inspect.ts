@@ -5,6 +5,7 @@ import { DsacError, reasonOf } from '../errors.ts';
 import { isShown } from '../spool/names.ts';
 import { HANDLER_STATES, PLAIN_STATES, type Spool, type SpoolFile } from '../spool/spool.ts';
 import { readWhy } from '../spool/why.ts';
+import { badEvent } from './verify/read.ts';
 
 const PATTERNS =
   "patterns are names or paths below the spool, such as 'packages.*', 'queue/broker/*' or 'corrupt'";
@@ -117,11 +118,8 @@ export async function faults(spool: Spool, file: SpoolFile): Promise<string[]> {
   for (const { batch, damage } of await spool.open(file.path)) {
     if (damage) found.push(`at byte ${damage.offset}: ${damage.reason}`);
     else {
-      try {
-        for (const _ of batch.events());
-      } catch (error) {
-        found.push(`batch ${batch.header.seq} of ${batch.header.agent}: ${reasonOf(error)}`);
-      }
+      const bad = badEvent(batch);
+      if (bad !== undefined) found.push(`batch ${batch.header.seq} of ${batch.header.agent}: ${bad}`);
     }
   }
   return found;

@@ -109,7 +109,8 @@ function badSignature(header: Header, trailer: Trailer): string | undefined {
     return header.key === undefined ? undefined : 'the header names a key but the trailer has no sig';
   if (header.key === undefined) return 'the trailer has a sig but the header names no key';
   // Base64 leaves bits unused at its end: another text for the same signature would be another batch with the same digest.
-  if (Buffer.from(trailer.sig, 'base64').toString('base64') !== trailer.sig) return 'sig is not as base64 is written';
+  if (Buffer.from(trailer.sig, 'base64').toString('base64') !== trailer.sig)
+    return 'sig is not as base64 is written';
   try {
     const valid = verify(
       null,

@@ -1,0 +1,174 @@
+/** The store against the archive: each batch's row and its events, and the inventories that they add up to. */
+import { sql } from 'kysely';
+import type { StreamKey } from '../../spool/batch.ts';
+import { digestAgrees } from '../../store/completeness.ts';
+import type { Store } from '../../store/store.ts';
+import type { Finding } from './findings.ts';
+import type { Ledger } from './ledger.ts';
+
+const PAGE = 500;
+
+type Row = Record<string, string | number | null>;
+
+interface Stored extends StreamKey {
+  readonly id: number;
+  readonly seq: number;
+  readonly sha256: string;
+  readonly events: number;
+  readonly kind: string;
+  readonly host: string;
+}
+
+const SCHEMA = `
+  create table stored (node text, agent text, epoch text, seq integer, sha256 text, primary key (node, agent, epoch, seq, sha256)) without rowid`;
+
+const FIND = `
+  select b.sha256, b.events from batches b join streams s on s.id = b.stream
+  where s.node = ? and s.agent = ? and s.epoch = ? and b.seq = ?`;
+
+const NOT_STORED = `
+  select s.node, s.agent, s.epoch, s.host, b.seq, b.sha256, f.label, b.at
+  from batches b join streams s on s.id = b.stream join files f on f.id = b.file
+  where not exists (select 1 from stored o where o.node = s.node and o.agent = s.agent and o.epoch = s.epoch and o.seq = b.seq and o.sha256 = b.sha256)
+    and not exists (select 1 from waiting w where w.stream = b.stream and w.seq = b.seq and w.sha256 = b.sha256)
+  order by b.file, b.at`;
+
+/** Where the rows of a kind's events are; a snapshot's are in the state of items, which its digest proves. */
+async function countRows(store: Store, ids: readonly number[]): Promise<Map<number, number>> {
+  const counts = new Map<number, number>();
+  if (ids.length === 0) return counts;
+  const events = await store.db
+    .selectFrom('events')
+    .select('batch')
+    .select((eb) => eb.fn.countAll<number>().as('n'))
+    .where('batch', 'in', ids)
+    .where('derived', '=', 0)
+    .groupBy('batch')
+    .execute();
+  const runs = await store.db
+    .selectFrom('runs')
+    .select('batch')
+    .select((eb) => eb.fn.countAll<number>().as('n'))
+    .where('batch', 'in', ids)
+    .groupBy('batch')
+    .execute();
+  for (const { batch, n } of [...events, ...runs]) counts.set(batch, (counts.get(batch) ?? 0) + Number(n));
+  return counts;
+}
+
+async function* pages(store: Store): AsyncGenerator<Stored[]> {
+  for (let last = -1; ; ) {
+    const rows = await store.db
+      .selectFrom('batches')
+      .select(['id', 'node', 'agent', 'epoch', 'seq', 'sha256', 'events', 'kind', 'host'])
+      .where('id', '>', last)
+      .orderBy('id')
+      .limit(PAGE)
+      .execute();
+    if (rows.length === 0) return;
+    yield rows;
+    last = rows.at(-1)!.id;
+  }
+}
+
+function about({ node, agent, epoch, seq, host }: Stored, message: string, more: Partial<Finding>): Finding {
+  return { kind: 'store', message, node, host, agent, epoch, seq, ...more };
+}
+
+/** What is wrong with one row, given the batches at its place in the archive and the number of its events' rows. */
+function checkRow(row: Stored, here: readonly Row[], rows: number): Finding | undefined {
+  if (here.length === 0)
+    return about(row, 'the store has a batch that the archive has not', { received: row.sha256 });
+  const same = here.find(({ sha256 }) => sha256 === row.sha256);
+  if (!same)
+    return about(row, 'the store names another batch than the archive holds', {
+      expected: String(here[0]!.sha256),
+      received: row.sha256,
+    });
+  const expected = Number(same.events);
+  if (row.events !== expected)
+    return about(row, 'the store counts other events than the batch has', {
+      expected: `${expected}`,
+      received: `${row.events}`,
+    });
+  if (row.kind !== 'snapshot' && rows !== expected)
+    return about(row, 'the store holds other events than the batch has', {
+      expected: `${expected}`,
+      received: `${rows}`,
+    });
+  return undefined;
+}
+
+/** The newest epoch of each inventory that the store holds. */
+async function inventories(store: Store): Promise<StreamKey[]> {
+  const newest = new Map<string, StreamKey & { at: string }>();
+  const rows = await store.db
+    .selectFrom('batches')
+    .select(['node', 'agent', 'epoch'])
+    .select(sql<string>`min(time)`.as('started'))
+    .where('state_digest', 'is not', null)
+    .groupBy(['node', 'agent', 'epoch'])
+    .execute();
+  for (const { node, agent, epoch, started } of rows) {
+    const at = `${started} ${epoch}`;
+    const known = newest.get(`${node} ${agent}`);
+    if (!known || known.at < at) newest.set(`${node} ${agent}`, { node, agent, epoch, at });
+  }
+  return [...newest.values()];
+}
+
+/**
+ * Tells where the store differs from the archive that was read. `isLoaded`: whether batches of an agent go into the store at all. What waits in a
+ * spool need not be there yet.
+ */
+export async function checkStore(
+  ledger: Ledger,
+  store: Store,
+  isLoaded: (agent: string) => boolean,
+): Promise<void> {
+  ledger.db.exec(SCHEMA);
+  const find = ledger.db.prepare(FIND);
+  const add = ledger.db.prepare('insert or ignore into stored values (?, ?, ?, ?, ?)');
+  for await (const page of pages(store)) {
+    const counts = await countRows(
+      store,
+      page.map(({ id }) => id),
+    );
+    for (const row of page) {
+      const { id, node, agent, epoch, seq, sha256 } = row;
+      add.run(node, agent, epoch, seq, sha256);
+      const finding = checkRow(row, find.all(node, agent, epoch, seq) as Row[], counts.get(id) ?? 0);
+      if (finding) ledger.tell(finding);
+    }
+  }
+  for (const fork of await store.db
+    .selectFrom('forks')
+    .select(['node', 'agent', 'epoch', 'seq', 'sha256'])
+    .execute())
+    add.run(fork.node, fork.agent, fork.epoch, fork.seq, fork.sha256);
+  for (const row of ledger.db.prepare(NOT_STORED).iterate() as Iterable<Row>) {
+    const { node, agent, epoch, host, seq, sha256, label, at } = row;
+    if (!isLoaded(String(agent))) continue;
+    ledger.tell({
+      kind: 'store',
+      message: 'the store does not have this batch',
+      file: String(label),
+      offset: Number(at),
+      node: String(node),
+      host: String(host),
+      agent: String(agent),
+      epoch: String(epoch),
+      seq: Number(seq),
+      expected: String(sha256),
+    });
+  }
+  for (const { node, agent, epoch } of await inventories(store))
+    if ((await digestAgrees(store, node, agent, epoch)) === false)
+      ledger.tell({
+        kind: 'store',
+        message: 'its items are not those that its newest inventory batch counts',
+        node,
+        agent,
+        epoch,
+      });
+}
