@@ -1,7 +1,7 @@
 /** Breaks system calls of a real process from outside, with strace's injection (strace(1), -e inject). */
 import { readFileSync } from 'node:fs';
 import { installed } from '../helpers/private-services.ts';
-import type { Wrapper } from './world.ts';
+import type { Wrapper } from './command.ts';
 
 /** What a process changes files and networks with, as Node 24 calls it on Linux. */
 export const CHANGING_CALLS = [

@@ -2,28 +2,15 @@
  * A node and its centre in one home, on a small file tree whose truth is known: every account and every package line that the tree was ever given
  * has a number of its own, so that afterwards each can be counted in the store. Only DSAC's commands touch the home.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
-import {
-  appendFileSync,
-  existsSync,
-  globSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  writeFileSync,
-} from 'node:fs';
+import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { fileURLToPath } from 'node:url';
-import { decode, unfold } from '../../src/spool/decode.ts';
 import type { Ran } from '../helpers/dsac.ts';
 import { amqpUrl } from '../helpers/services.ts';
+import { archivedBatches } from './archived.ts';
+import { ending, startDsac, type Wrapper } from './command.ts';
+import { ownExchange } from './exchange.ts';
 import type { Scope, Tally } from './fault.ts';
-
-const dsacBin = fileURLToPath(new URL('../../bin/dsac.js', import.meta.url));
-/** No command of a world of this size works for longer than this, in ms. */
-const COMMAND_DEADLINE = 120_000;
 
 export type Step = 'agent' | 'dispatch' | 'consume' | 'process';
 
@@ -40,17 +27,7 @@ export const DIRECTORY: Way = { name: 'directory', config: '', steps: ['agent', 
 
 /** A way through a broker: an exchange and a queue of its own, deleted at the end. */
 export function brokerWay(scope: Pick<Scope, 'defer'>, url: string = amqpUrl()): Way {
-  const name = `dsac-torture-${randomBytes(8).toString('hex')}`;
-  scope.defer(async () => {
-    const { default: amqplib } = await import('amqplib');
-    const connection = await amqplib.connect(amqpUrl());
-    const channel = await connection.createChannel();
-    for (const own of [name, `${name}.dead`]) {
-      await channel.deleteQueue(own);
-      await channel.deleteExchange(own);
-    }
-    await connection.close();
-  });
+  const name = ownExchange(scope);
   const broker = `url: '${url}', exchange: ${name}`;
   return {
     name: 'RabbitMQ',
@@ -61,9 +38,6 @@ export function brokerWay(scope: Pick<Scope, 'defer'>, url: string = amqpUrl()):
 
 /** What store and archive hold, beside what they must hold. */
 export type Account = Pick<Tally, 'batches' | 'lost' | 'twice' | 'problems'>;
-
-/** A wrapper that a command is run in: `['strace', …]`. */
-export type Wrapper = readonly string[];
 
 const AGENTS = ['users', 'package-history'] as const;
 
@@ -118,42 +92,9 @@ export class World {
     return [step, ...more, '--home', this.home];
   }
 
-  /** Starts a command, in a wrapper when one is given; its output is the caller's. */
-  spawn(args: readonly string[], wrapper: Wrapper = [], env: Record<string, string> = {}): ChildProcess {
-    const line = [...wrapper, process.execPath, dsacBin, ...args];
-    return spawn(line[0]!, line.slice(1), {
-      env: {
-        ...process.env,
-        DSAC_HOME: '',
-        DSAC_CONFIG: '',
-        NODE_OPTIONS: '',
-        TZ: 'UTC',
-        ...env,
-      },
-      stdio: ['ignore', 'pipe', 'pipe'],
-      detached: true,
-    });
-  }
-
   /** Runs a command to its end. One that does not end is killed, and said so in its stderr. */
   async run(args: readonly string[], wrapper: Wrapper = [], env: Record<string, string> = {}): Promise<Ran> {
-    const child = this.spawn(args, wrapper, env);
-    let [stdout, stderr] = ['', ''];
-    child.stdout!.setEncoding('utf8').on('data', (text: string) => {
-      stdout += text;
-    });
-    child.stderr!.setEncoding('utf8').on('data', (text: string) => {
-      stderr += text;
-    });
-    const alarm = setTimeout(() => {
-      stderr += `torture: killed after ${COMMAND_DEADLINE / 1000} s\n`;
-      process.kill(-child.pid!, 'SIGKILL');
-    }, COMMAND_DEADLINE);
-    const code = await new Promise<number | null>((settle, reject) =>
-      child.once('error', reject).once('close', settle),
-    );
-    clearTimeout(alarm);
-    return { code, stdout, stderr };
+    return ending(startDsac(args, wrapper, env));
   }
 
   /** Runs a step as cron would, whatever it says. */
@@ -236,26 +177,14 @@ export class World {
         if (n > 1) twice++;
       }
     };
-    const archived = await this.#archived();
+    const archived = (await archivedBatches(this.home)).map(
+      ({ agent, epoch, seq }) => `${agent} ${epoch} ${seq}`,
+    );
     const distinct = new Set(archived);
     lost += batches - distinct.size;
     twice += archived.length - distinct.size;
     tally('users', 'added', 'user/u', this.#users);
     tally('package-history', 'installed', 'dpkg/p', this.#packages);
     return { batches, lost, twice, problems };
-  }
-
-  /** The places in streams of all batches in the archive, as often as they are there. */
-  async #archived(): Promise<string[]> {
-    const root = join(this.home, 'var/lib/dsac/archive');
-    const found: string[] = [];
-    for (const path of globSync('**/*.jsonl.zst', { cwd: root })) {
-      for (const { batch } of decode(await unfold(readFileSync(join(root, path))))) {
-        if (batch === undefined) throw new Error(`${path} in the archive is damaged`);
-        const { agent, epoch, seq } = batch.header;
-        found.push(`${agent} ${epoch} ${seq}`);
-      }
-    }
-    return found;
   }
 }
