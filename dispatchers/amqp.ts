@@ -77,7 +77,7 @@ export default defineDispatcher({
     return {
       async deliver(parcels) {
         try {
-          return answersOf(await publisher.publish(packed(parcels)), broker.where);
+          return answersOf(await publisher.publish(packed(parcels), parcels.length), broker.where);
         } catch (error) {
           if (error instanceof ChannelClosed)
             return answerClosed(error, exchange, broker.where, parcels.length);

@@ -33,26 +33,48 @@ export class Publisher {
   }
 
   /**
-   * Publishes all messages as one window and tells what became of each, in order. Throws `DestinationDown` when the connection is lost,
-   * blocked or silent, `ChannelClosed` when the broker closes the channel; what it had confirmed until then may be sent again.
+   * Publishes `count` messages as one window and tells what became of each, in order. When the connection is lost, blocked or silent midway, those
+   * that have no answer yet count as refused: what is confirmed need not be sent again, so that a bad line is got over piece by piece. Throws
+   * `DestinationDown` where not one has an answer, and `ChannelClosed` when the broker closes the channel; what it had confirmed until then
+   * may be sent again.
    */
-  async publish(messages: AsyncIterable<Outgoing>): Promise<Outcome[]> {
+  async publish(messages: AsyncIterable<Outgoing>, count: number): Promise<Outcome[]> {
     const silence = new Silence(this.#silenceMs, `${this.#broker.where}: confirmed nothing`);
+    const outcomes: (Outcome | undefined)[] = Array.from({ length: count });
     try {
-      const { channel, closed } = await this.#open();
-      const trouble = AbortSignal.any([this.#broker.lost, this.#broker.blocked, closed, silence.signal]);
-      const confirms: Promise<Outcome>[] = [];
-      for await (const message of messages) {
-        trouble.throwIfAborted();
-        const { confirm, room } = this.#send(channel, message, silence);
-        confirms.push(confirm);
-        if (!room) await orAbort(once(channel, 'drain'), trouble);
-      }
-      return await orAbort(Promise.all(confirms), trouble);
+      await this.#window(messages, outcomes, silence);
+      return outcomes.map((outcome) => outcome!);
+    } catch (error) {
+      if (!(error instanceof DestinationDown) || outcomes.every((outcome) => outcome === undefined))
+        throw error;
+      return outcomes.map((outcome) => outcome ?? { status: 'refused', reason: error.message });
     } finally {
       silence.end();
       this.#returned.clear();
     }
+  }
+
+  /** Sends all and waits until each has its outcome. */
+  async #window(
+    messages: AsyncIterable<Outgoing>,
+    outcomes: (Outcome | undefined)[],
+    silence: Silence,
+  ): Promise<void> {
+    const { channel, closed } = await this.#open();
+    const trouble = AbortSignal.any([this.#broker.lost, this.#broker.blocked, closed, silence.signal]);
+    const confirms: Promise<void>[] = [];
+    for await (const message of messages) {
+      trouble.throwIfAborted();
+      const { confirm, room } = this.#send(channel, message, silence);
+      const at = confirms.length;
+      confirms.push(
+        confirm.then((outcome) => {
+          outcomes[at] = outcome;
+        }),
+      );
+      if (!room) await orAbort(once(channel, 'drain'), trouble);
+    }
+    await orAbort(Promise.all(confirms), trouble);
   }
 
   /** The channel, a new one when the broker has closed the last. */

@@ -137,7 +137,7 @@ test('a broker that is blocked takes no messages, which is nobody’s fault', ne
   wire.say(connectionFrame(60, shortString('low on memory')));
   await blocked;
   async function* nothing(): AsyncGenerator<Outgoing> {}
-  await assert.rejects(new Publisher(broker, '', 60_000).publish(nothing()), {
+  await assert.rejects(new Publisher(broker, '', 60_000).publish(nothing(), 0), {
     name: 'DestinationDown',
     message: /takes no messages now \(blocked: low on memory\)/,
   });

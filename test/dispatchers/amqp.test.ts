@@ -159,6 +159,34 @@ test('amqp: a connection that is cut is down at once, not only at a deadline', n
   await assert.rejects(session.deliver(parcels), { name: 'DestinationDown', message: /connection lost/ });
 });
 
+test(
+  'P2: amqp: what was confirmed before the line went dead is delivered, so that a bad one is got over piece by piece',
+  needed,
+  async (t) => {
+    const { exchange, queue } = await readyQueue(t);
+    const wire = await wireTo(t, realPort);
+    const counter = new Counter(t);
+    const node = new FakeNode();
+    const parcels = Array.from({ length: 300 }, (_, n) => {
+      const event = { ...plainEvent(n), data: { text: randomBytes(3000).toString('base64') } };
+      return { batch: node.next('logins', 'log', [event]), path: '/none' };
+    });
+    const url = `amqp://127.0.0.1:${wire.port}`;
+    const session = await counter.open(amqp, { url, exchange, confirm_timeout: '300ms' });
+    await session.deliver(parcels.slice(0, 1));
+    wire.muteNext();
+    const answers = await session.deliver(parcels);
+    wire.cut();
+    const delivered = answers.filter(({ status }) => status === 'delivered').length;
+    assert.ok(delivered > 0, 'nothing of what the broker has counts');
+    assert.ok(delivered < 300, 'the line was not dead');
+    assert.ok(answers.every(({ status }) => status === 'delivered' || status === 'refused'));
+    const there = new Set(await takeAll(t, queue));
+    for (const [at, { status }] of answers.entries())
+      assert.ok(status === 'refused' || there.has(parcels[at]!.batch.trailer.sha256), `${at} is not there`);
+  },
+);
+
 test('amqp: more than the socket takes at once arrives whole', needed, async (t) => {
   const { url, exchange, queue } = await readyQueue(t);
   const counter = new Counter(t);

@@ -37,6 +37,8 @@ export interface Wire {
   cut(): void;
   /** From now on swallows what the server says, in connections that are open. */
   mute(): void;
+  /** Lets through what the server says next, then mutes. */
+  muteNext(): void;
   /** Says something in the server's name. */
   say(bytes: Uint8Array): void;
 }
@@ -67,6 +69,9 @@ export async function wireTo(t: TestContext, port: number): Promise<Wire> {
     port: await listening(t, server, sockets),
     cut() {
       for (const socket of sockets) socket.destroy();
+    },
+    muteNext() {
+      for (const socket of far) socket.once('data', () => socket.unpipe().resume());
     },
     mute() {
       for (const socket of far) socket.unpipe().resume();
