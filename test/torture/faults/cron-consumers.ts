@@ -1,0 +1,104 @@
+/** Cron-style consumers, one after another, on a queue that gives a message up after few deliveries; some are killed with their hands full. */
+import type { Channel } from 'amqplib';
+import { amqpUrl, servicesLeftOut } from '../../helpers/services.ts';
+import { ending, killCommand } from '../command.ts';
+import { onBroker, ownExchange } from '../exchange.ts';
+import { type Fault, randomFrom, type Scope, type Tally } from '../fault.ts';
+import { Flood } from '../flood.ts';
+import { midway } from '../progress.ts';
+
+const DELIVERY_LIMIT = 3;
+const RUNS = 25;
+const QUICK_RUNS = 6;
+const PREFETCH = 100;
+
+function configOf(name: string): string {
+  const broker = `url: '${amqpUrl()}', exchange: ${name}`;
+  return `dispatchers:\n  broker: { type: amqp, ${broker} }\nconsume: { ${broker}, queue: ${name}, prefetch: ${PREFETCH} }\n`;
+}
+
+/** The queue as DSAC declares it, but that it gives up sooner. */
+async function limitQueue(channel: Channel, name: string): Promise<void> {
+  await channel.deleteQueue(name);
+  await channel.assertQueue(name, {
+    durable: true,
+    arguments: {
+      'x-queue-type': 'quorum',
+      'x-overflow': 'reject-publish',
+      'x-dead-letter-exchange': `${name}.dead`,
+      'x-dead-letter-strategy': 'at-least-once',
+      'x-delivery-limit': DELIVERY_LIMIT,
+    },
+  });
+  await channel.bindQueue(name, name, 'dsac.#');
+}
+
+/** Messages that no consumer holds. */
+async function ready(channel: Channel, queue: string): Promise<number> {
+  return (await channel.checkQueue(queue)).messageCount;
+}
+
+interface Counted {
+  killed: number;
+  /** The most messages that lay in the dead letter queue. */
+  dead: number;
+}
+
+/** A run that is killed as soon as it holds messages; false when it held none. */
+async function runAndKill(flood: Flood, channel: Channel, name: string): Promise<boolean> {
+  const before = await ready(channel, name);
+  const command = flood.start('consume');
+  const ended = ending(command);
+  const killed = await midway(
+    ended,
+    async () => (await ready(channel, name)) < before,
+    () => killCommand(command),
+  );
+  await ended;
+  return killed;
+}
+
+async function consumers(scope: Scope, flood: Flood, channel: Channel, name: string): Promise<Counted> {
+  const random = randomFrom(scope.seed);
+  const counted = { killed: 0, dead: 0 };
+  const runs = scope.quick ? QUICK_RUNS : RUNS;
+  for (let run = 1; run <= runs; run++) {
+    // The first ones are killed for sure: their messages are given up.
+    if (run <= DELIVERY_LIMIT + 1 || random() < 0.5) {
+      if (await runAndKill(flood, channel, name)) counted.killed++;
+    } else await flood.run('consume', '--max-time', '1s');
+    counted.dead = Math.max(counted.dead, await ready(channel, `${name}.dead`));
+    scope.log(`run ${run} of ${runs}: ${counted.killed} killed, ${counted.dead} given up by the queue`);
+  }
+  return counted;
+}
+
+export default {
+  name: 'cron-consumers',
+  promises: 'P2 P3',
+  summary: 'what a queue gives up on because consumers were killed arrives all the same',
+  leftOut: () => (servicesLeftOut === false ? undefined : servicesLeftOut),
+  async run(scope): Promise<Tally[]> {
+    const name = ownExchange(scope);
+    const flood = await Flood.make(scope.scratch, configOf(name));
+    await flood.must('consume', '--setup');
+    const { killed, dead } = await onBroker(amqpUrl(), async (channel) => {
+      await limitQueue(channel, name);
+      flood.pour(scope.quick ? 300 : 10_000);
+      await flood.must('dispatch', 'broker');
+      return consumers(scope, flood, channel, name);
+    });
+    const problems = [...(await flood.calm('consume')), ...(await flood.calm('process'))];
+    if (dead === 0) problems.push('the queue gave nothing up: the limit was not tried');
+    const { missing: _, ...account } = await flood.account();
+    return [
+      {
+        fault: `consumers killed on a queue with a delivery limit of ${DELIVERY_LIMIT}`,
+        tried: killed,
+        detected: dead,
+        ...account,
+        problems: [...problems, ...account.problems],
+      },
+    ];
+  },
+} satisfies Fault as Fault;
