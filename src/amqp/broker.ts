@@ -97,7 +97,13 @@ export class Broker {
 
   /** What a reply gives; `DestinationDown` when it does not come. */
   async reply<T>(work: Promise<T>): Promise<T> {
-    return within(work, REPLY_TIMEOUT, `${this.where}: no reply`);
+    try {
+      return await within(work, REPLY_TIMEOUT, `${this.where}: no reply`);
+    } catch (error) {
+      // amqplib says only that its connection or channel is not open.
+      this.lost.throwIfAborted();
+      throw error;
+    }
   }
 
   /** Opens a channel. */

@@ -107,6 +107,18 @@ test('a connection that is cut is noticed, and ends no process', needed, async (
   await broker.close();
 });
 
+test('what is asked of a connection that has just gone is answered with its loss', needed, async (t) => {
+  const wire = await wireTo(t, realPort);
+  const broker = await open({ url: `amqp://127.0.0.1:${wire.port}` });
+  const { channel } = await broker.channel();
+  const waiting = queueLength(broker, 'dsac-test-none');
+  wire.cut();
+  const lost = { name: 'DestinationDown', message: /connection lost/ };
+  await assert.rejects(waiting, lost);
+  await assert.rejects(queueLength(broker, 'dsac-test-none'), lost);
+  await assert.rejects(broker.reply(channel.checkQueue('dsac-test-none')), lost);
+});
+
 /** A method frame of class `connection` on channel 0 (AMQP 0-9-1 §2.3.5, §1.4.2). */
 function connectionFrame(method: number, ...fields: Buffer[]): Buffer {
   const payload = Buffer.concat([Buffer.from([0, 10, 0, method]), ...fields]);
