@@ -32,6 +32,12 @@ function queueArguments(queue: string): Record<string, string> {
   };
 }
 
+/**
+ * The arguments of the queue for what `queue` gave up on. Nothing is behind it, so it must never give up itself, as RabbitMQ 4 does after 20
+ * deliveries unless told otherwise; a limit that is never reached is what all versions understand.
+ */
+const DEAD_ARGUMENTS = { 'x-queue-type': 'quorum', 'x-delivery-limit': 2 ** 31 - 1 };
+
 /** Runs one step on a channel of its own, since the broker closes the channel of a step that fails. Throws `ChannelClosed` with its code. */
 async function alone<T>(broker: Broker, step: (channel: Channel) => Promise<T>): Promise<T> {
   const { channel, closed } = await broker.channel();
@@ -76,7 +82,11 @@ async function declare(
   }
 }
 
-async function declareQueue(broker: Broker, queue: string, args: Record<string, string>): Promise<void> {
+async function declareQueue(
+  broker: Broker,
+  queue: string,
+  args: Record<string, string | number>,
+): Promise<void> {
   await declare(broker, `queue '${queue}'`, `durable, ${JSON.stringify(args)}`, (channel) =>
     channel.assertQueue(queue, { durable: true, arguments: args }),
   );
@@ -92,7 +102,8 @@ async function declareExchange(broker: Broker, exchange: string, type: 'topic' |
 export async function declareTopology(broker: Broker, { exchange, queue }: Topology): Promise<void> {
   const dead = deadLetters(queue);
   await declareExchange(broker, dead, 'fanout');
-  await declareQueue(broker, dead, { 'x-queue-type': 'quorum' });
+  // One that is there may be of another version, and full.
+  if ((await queueLength(broker, dead)) === undefined) await declareQueue(broker, dead, DEAD_ARGUMENTS);
   await alone(broker, (channel) => channel.bindQueue(dead, dead, ''));
   await declareExchange(broker, exchange, 'topic');
   await declareQueue(broker, queue, queueArguments(queue));

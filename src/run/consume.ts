@@ -6,7 +6,7 @@ import { z } from 'zod';
 import { type Broker, ChannelClosed, connectBroker } from '../amqp/broker.ts';
 import { brokerKeys, brokerName } from '../amqp/options.ts';
 import { type GroupLimits, Receiver } from '../amqp/receive.ts';
-import { declareTopology, queueLength } from '../amqp/topology.ts';
+import { deadLetters, declareTopology, queueLength } from '../amqp/topology.ts';
 import { pause } from '../amqp/wait.ts';
 import { DsacError, errorCode, reasonOf } from '../errors.ts';
 import type { Log } from '../log.ts';
@@ -20,6 +20,10 @@ const GROUP_BYTES = 8 * 1024 * 1024;
 const LINGER = 200;
 /** Nothing may have come for this long, in ms, before the queue is asked whether it is empty. */
 const IDLE = 150;
+/** Messages that a queue gave up on are handed over by so many: what was too much for one consumer at once is not here. */
+const DEAD_PREFETCH = 10;
+/** How often a consumer that stays looks for such messages, in ms. */
+const DEAD_EVERY = 60_000;
 /** First and longest wait before connecting again, in ms; drawn evenly from zero up ("full jitter"). */
 const FIRST_WAIT = 1_000;
 const LONGEST_WAIT = 60_000;
@@ -69,6 +73,8 @@ export interface Consumed {
   readonly corrupt: number;
   /** Batches that came more than once in one group. */
   readonly duplicates: number;
+  /** Of the messages, those that the queue had given up on. */
+  readonly recovered: number;
   /** Why it ended before the queue was empty, when the connection was lost after some had been taken. */
   readonly lost?: string;
 }
@@ -103,10 +109,23 @@ async function connected<T>(
   }
 }
 
-/** One connection's worth of consuming: until the queue is empty (unless following), `stop` aborts, or the connection is lost. */
-async function drain(run: ConsumeRun, broker: Broker, intake: Intake, stop: AbortSignal): Promise<void> {
-  const { queue, prefetch } = run.options;
-  if ((await queueLength(broker, queue)) === undefined) await declareTopology(broker, run.options);
+/** A queue to empty, and what else is done while that goes on. */
+interface Emptying {
+  readonly queue: string;
+  readonly prefetch: number;
+  /** Stay although the queue is empty. */
+  readonly follow: boolean;
+  /** Done after each look at the queue. */
+  between(): Promise<void>;
+}
+
+/** Takes a queue's messages until it is empty (unless following), `stop` aborts, or the connection is lost. */
+async function empty(
+  broker: Broker,
+  intake: Intake,
+  stop: AbortSignal,
+  { queue, prefetch, follow, between }: Emptying,
+): Promise<void> {
   const receiver = await Receiver.open(broker, queue, prefetch);
   // Half of the window is written while the broker fills the other half.
   const limits: GroupLimits = {
@@ -125,13 +144,45 @@ async function drain(run: ConsumeRun, broker: Broker, intake: Intake, stop: Abor
   };
   while (!hurry.aborted) {
     const some = await store(IDLE);
-    if (!some && !run.follow && (await queueLength(broker, queue)) === 0) break;
+    if (!some && !follow && (await queueLength(broker, queue)) === 0) break;
+    await between();
   }
   await receiver.stop();
   // Finish what was handed over before the broker heard of the end.
   while (receiver.alive && (await store(0)));
   await receiver.close();
   if (receiver.gone.aborted) throw receiver.gone.reason;
+}
+
+/**
+ * Takes in what the queue gave up on, which is whole batches: consumers that were killed, or messages that together were too much for one. So
+ * few at a time, and after all others.
+ */
+async function recover(run: ConsumeRun, broker: Broker, intake: Intake, stop: AbortSignal): Promise<void> {
+  const queue = deadLetters(run.options.queue);
+  const messages = await queueLength(broker, queue);
+  if (!messages || stop.aborted) return;
+  const before = intake.count.messages;
+  const nothing = async (): Promise<void> => {};
+  await empty(broker, intake, stop, { queue, prefetch: DEAD_PREFETCH, follow: false, between: nothing });
+  const recovered = intake.count.messages - before;
+  intake.count.recovered += recovered;
+  run.log.warn({ queue, messages: recovered }, 'taken in what the queue had given up on');
+}
+
+/** One connection's worth of consuming: until the queue is empty (unless following), `stop` aborts, or the connection is lost. */
+async function drain(run: ConsumeRun, broker: Broker, intake: Intake, stop: AbortSignal): Promise<void> {
+  const { queue, prefetch } = run.options;
+  const { follow } = run;
+  if ((await queueLength(broker, queue)) === undefined) await declareTopology(broker, run.options);
+  let looked = Number.NEGATIVE_INFINITY;
+  const between = async (): Promise<void> => {
+    if (!follow || performance.now() - looked < DEAD_EVERY) return;
+    looked = performance.now();
+    await recover(run, broker, intake, stop);
+  };
+  await empty(broker, intake, stop, { queue, prefetch, follow, between });
+  await recover(run, broker, intake, stop);
 }
 
 function diskTrouble(error: unknown, spool: Spool): unknown {

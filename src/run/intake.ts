@@ -19,7 +19,15 @@ export class Intake {
   readonly #seen = new Set<string>();
   #batches: Batch[] = [];
   #bytes = 0;
-  readonly count = { messages: 0, batches: 0, segments: 0, corrupt: 0, duplicates: 0, bytes: 0 };
+  readonly count = {
+    messages: 0,
+    batches: 0,
+    segments: 0,
+    corrupt: 0,
+    duplicates: 0,
+    bytes: 0,
+    recovered: 0,
+  };
 
   constructor(spool: Spool, log: Log, now: number) {
     this.#spool = spool;

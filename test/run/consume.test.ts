@@ -59,6 +59,20 @@ class Centre {
     return batches;
   }
 
+  /** Sends `count` batches that the queue then gives up on, as after too many deliveries. */
+  async giveUp(count: number): Promise<Batch[]> {
+    const batches = await this.fill(count);
+    for (let n = 0; n < count; n++) {
+      const message = await this.channel.get(this.own.queue);
+      assert.ok(message);
+      this.channel.nack(message, false, false);
+    }
+    const dead = `${this.own.queue}.dead`;
+    for (let tries = 0; tries < 5000; tries++)
+      if ((await this.channel.checkQueue(dead)).messageCount === count) return batches;
+    return assert.fail(`${dead} never held ${count} messages`);
+  }
+
   consume(more: Partial<ConsumeRun> = {}, options: object = {}): Promise<Consumed> {
     return consume({
       options: consumeSchema.parse({ ...this.own, ...options }),
@@ -221,22 +235,52 @@ test(
 );
 
 test(
-  'what the queue gives up on goes to the dead letter queue, from where it can be consumed',
+  'P2: the dead letter queue gives nothing up itself, and one of another version is left as it is',
   needed,
   async (t) => {
     const centre = await Centre.make(t);
-    const batches = await centre.fill(3);
-    for (let n = 0; n < 3; n++) {
-      const message = await centre.channel.get(centre.own.queue);
-      assert.ok(message);
-      centre.channel.nack(message, false, false);
-    }
     const dead = `${centre.own.queue}.dead`;
-    for (let tries = 0; tries < 500 && (await centre.channel.checkQueue(dead)).messageCount < 3; tries++);
-    await centre.consume({}, { queue: dead });
-    assert.deepEqual(centre.arrived().sort(), digests(batches).sort());
+    const unlimited = { 'x-queue-type': 'quorum', 'x-delivery-limit': 2 ** 31 - 1 };
+    await centre.channel.assertQueue(dead, { durable: true, arguments: unlimited });
+    await centre.channel.deleteQueue(dead);
+    await centre.channel.assertQueue(dead, { durable: true, arguments: { 'x-queue-type': 'quorum' } });
+    await setUp(consumeSchema.parse(centre.own), '/');
   },
 );
+
+test(
+  'P2: what the queue gave up on is taken in by the next run, after all others and few at a time',
+  needed,
+  async (t) => {
+    const centre = await Centre.make(t);
+    const dead = await centre.giveUp(30);
+    const others = await centre.fill(5);
+    const { messages, recovered } = await centre.consume();
+    assert.deepEqual({ messages, recovered }, { messages: 35, recovered: 30 });
+    assert.deepEqual(centre.arrived().sort(), digests([...dead, ...others]).sort());
+    const names = readdirSync(centre.spool.directory('new')).sort();
+    const first = decode(readFileSync(join(centre.spool.directory('new'), names[0]!)));
+    assert.ok(digests(others).includes([...first][0]!.batch!.trailer.sha256), 'the others waited');
+    assert.ok(names.length > 5, `${names.length} segments: what was too much at once comes at once again`);
+    assert.equal((await centre.consume()).messages, 0);
+  },
+);
+
+test('P2: following, what the queue gave up on is taken in while other messages come', needed, async (t) => {
+  const centre = await Centre.make(t);
+  const dead = await centre.giveUp(3);
+  const told = Promise.withResolvers<void>();
+  centre.log = {
+    ...silentLog,
+    warn: (_fields, message) => message.includes('given up on') && told.resolve(),
+  };
+  const following = centre.consume({ follow: true });
+  const others = await centre.fill(3);
+  await told.promise;
+  centre.stop.abort();
+  assert.equal((await following).recovered, 3);
+  assert.deepEqual(centre.arrived().sort(), digests([...dead, ...others]).sort());
+});
 
 test(
   'following, it takes what comes, connects again when the broker goes, and ends when told',

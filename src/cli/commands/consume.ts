@@ -53,6 +53,11 @@ async function runConsume(given: ConsumeOptions): Promise<void> {
       program,
       `${done.corrupt} message(s) that are no batch set aside: see dsac spool ls corrupt --stack in`,
     );
+  if (done.recovered > 0)
+    say(
+      program,
+      `${done.recovered} message(s) that the queue had given up on were taken in: consumers had been killed while they held them, again and again`,
+    );
   if (process.stderr.isTTY) say(program, `${done.batches} batches in ${done.segments} segments`);
   if (done.lost !== undefined) throw new DsacError('tempfail', `the broker went away: ${done.lost}`);
 }
