@@ -1,7 +1,8 @@
 /** Starts a RabbitMQ and a MariaDB of the tests' own from installed binaries: own folder, own ports, ended with the test run. */
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, execFile, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import {
+  closeSync,
   existsSync,
   globSync,
   mkdirSync,
@@ -15,19 +16,43 @@ import { createServer } from 'node:net';
 import { tmpdir, userInfo } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
 
+const execFileP = promisify(execFile);
 const START_TIMEOUT = 90_000;
 const STOP_TIMEOUT = 20_000;
 
-/** A running service: where it is, and how to end it. */
+/** A running service: where it is, how to break it, and how to end it. */
 export interface PrivateService {
   readonly url: string;
+  /** Ends it for good; its data goes. */
   stop(): Promise<void>;
+  /** Ends it with SIGTERM, as a host does that is shut down; its data stays. */
+  halt(): Promise<void>;
+  /** Ends it with SIGKILL. */
+  kill(): Promise<void>;
+  /** Starts it again after `halt` or `kill`, on the same port and data. */
+  again(): Promise<void>;
+  /** SIGSTOP: connections stay open, and nobody answers. */
+  pause(): void;
+  /** SIGCONT. */
+  resume(): void;
+}
+
+/** A RabbitMQ of a test's own. */
+export interface PrivateRabbitMq extends PrivateService {
+  /** Runs rabbitmqctl on it; answers its stdout. */
+  control(...args: string[]): Promise<string>;
 }
 
 const RABBITMQ = [
   '/usr/lib/rabbitmq/bin/rabbitmq-server',
   '/usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin/rabbitmq-server',
+];
+
+const RABBITMQCTL = [
+  '/usr/lib/rabbitmq/bin/rabbitmqctl',
+  '/usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin/rabbitmqctl',
 ];
 
 /** The first of these commands that is installed, by absolute path or glob, or by name in PATH and the system's directories. */
@@ -83,6 +108,8 @@ class Daemon {
   readonly #log: string;
   readonly #atEnd: () => void;
   #child: ChildProcess | undefined;
+  /** Starts the same again. */
+  again = (): Promise<void> => Promise.reject(new Error('it was never started'));
 
   /** `atEnd` cleans up what is outside of the process group. */
   constructor(name: string, atEnd = (): void => {}) {
@@ -103,6 +130,7 @@ class Daemon {
     env: NodeJS.ProcessEnv,
     ready: () => Promise<void>,
   ): Promise<void> {
+    this.again = () => this.start(command, args, env, ready);
     const log = openSync(this.#log, 'a');
     const child = spawn(command, args, {
       cwd: this.folder,
@@ -110,6 +138,7 @@ class Daemon {
       stdio: ['ignore', log, log],
       detached: true,
     });
+    closeSync(log);
     this.#child = child;
     const until = Date.now() + START_TIMEOUT;
     for (;;) {
@@ -130,16 +159,38 @@ class Daemon {
     rmSync(this.folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
   };
 
-  async stop(): Promise<void> {
+  /** Signals the whole group. */
+  signal(signal: NodeJS.Signals): void {
+    if (this.#child) killGroup(this.#child, signal);
+  }
+
+  /** Ends it by a signal, or by SIGKILL when it does not heed it. */
+  async end(signal: NodeJS.Signals): Promise<void> {
     const child = this.#child;
-    if (child && child.exitCode === null && child.signalCode === null) {
-      const gone = once(child, 'exit');
-      killGroup(child, 'SIGTERM');
-      await Promise.race([gone, sleep(STOP_TIMEOUT, undefined, { ref: false })]);
-    }
+    if (!child || child.exitCode !== null || child.signalCode !== null) return;
+    const gone = once(child, 'exit');
+    killGroup(child, signal);
+    await Promise.race([gone, sleep(STOP_TIMEOUT, undefined, { ref: false })]);
+    killGroup(child, 'SIGKILL');
+  }
+
+  async stop(): Promise<void> {
+    await this.end('SIGTERM');
     this.#abandon();
     process.off('exit', this.#abandon);
   }
+}
+
+function serviceOf(url: string, daemon: Daemon): PrivateService {
+  return {
+    url,
+    stop: () => daemon.stop(),
+    halt: () => daemon.end('SIGTERM'),
+    kill: () => daemon.end('SIGKILL'),
+    again: () => daemon.again(),
+    pause: () => daemon.signal('SIGSTOP'),
+    resume: () => daemon.signal('SIGCONT'),
+  };
 }
 
 /** Throws unless a RabbitMQ answers at `url`. */
@@ -178,7 +229,7 @@ export function connectionOf(url: string): {
 }
 
 /** Starts RabbitMQ with an epmd of its own, so that no other Erlang node on this machine is seen or touched. */
-export async function startRabbitMq(): Promise<PrivateService> {
+export async function startRabbitMq(): Promise<PrivateRabbitMq> {
   const [port, distribution, epmd] = [await freePort(), await freePort(), await freePort()];
   const stopEpmd = (): void => {
     spawnSync(installed('epmd')!, ['-port', String(epmd), '-kill'], { stdio: 'ignore' });
@@ -206,7 +257,9 @@ export async function startRabbitMq(): Promise<PrivateService> {
   };
   const url = `amqp://guest:guest@127.0.0.1:${port}`;
   await daemon.start(installed(...RABBITMQ)!, [], env, () => pingRabbitMq(url));
-  return { url, stop: () => daemon.stop() };
+  const control = async (...args: string[]): Promise<string> =>
+    (await execFileP(installed(...RABBITMQCTL)!, args, { env })).stdout;
+  return { ...serviceOf(url, daemon), control };
 }
 
 /** Starts MariaDB; root needs no password. */
@@ -236,5 +289,5 @@ export async function startMariaDb(): Promise<PrivateService> {
     process.env,
     () => pingMySql(url),
   );
-  return { url, stop: () => daemon.stop() };
+  return serviceOf(url, daemon);
 }
