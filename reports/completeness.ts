@@ -1,6 +1,8 @@
 import { z } from 'zod';
 import { defineReport } from '../src/plugin/report.ts';
-import { digestAgrees, gapText, NODE_STATES, streamStates } from '../src/store/completeness.ts';
+import { digestAgrees, streamStates } from '../src/store/completeness.ts';
+import { NODE_STATES } from '../src/store/completeness-rules.ts';
+import { gapText } from '../src/store/completeness-words.ts';
 
 const row = z.object({
   time: z
@@ -33,7 +35,7 @@ const row = z.object({
   reason: z.string().nullable().describe('why the last run failed or found nothing'),
 });
 
-/** The rules of the states are in src/store/completeness.ts. Rows come by host name: they are about the present, not a sequence. */
+/** The rules of the states are in src/store/completeness-rules.ts. Rows come by host name: they are about the present, not a sequence. */
 export default defineReport<z.infer<typeof row>>({
   name: 'completeness',
   summary: 'whether the account is whole: per node and stream what came last and what is missing',

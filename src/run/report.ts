@@ -2,7 +2,8 @@
 import { matchesGlob } from 'node:path';
 import { DsacError } from '../errors.ts';
 import type { AnyReport, Scope } from '../plugin/report.ts';
-import { type Completeness, completenessOf } from '../store/completeness.ts';
+import { completenessOf } from '../store/completeness.ts';
+import type { Completeness } from '../store/completeness-words.ts';
 import type { Store } from '../store/store.ts';
 
 export type Row = Readonly<Record<string, unknown>>;

@@ -1,12 +1,8 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import {
-  completenessOf,
-  digestAgrees,
-  headLine,
-  lateness,
-  streamStates,
-} from '../../src/store/completeness.ts';
+import { completenessOf, digestAgrees, streamStates } from '../../src/store/completeness.ts';
+import { lateness } from '../../src/store/completeness-rules.ts';
+import { headLine } from '../../src/store/completeness-words.ts';
 import type { Store } from '../../src/store/store.ts';
 import { FakeNode, plainEvent } from '../helpers/batches.ts';
 import { at, InventoryNode, onEachStore, receipt } from './stores.ts';

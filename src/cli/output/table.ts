@@ -2,7 +2,7 @@
 import Table from 'cli-table3';
 import type { Column } from '../../plugin/report.ts';
 import type { Answer, Row } from '../../run/report.ts';
-import { headLine } from '../../store/completeness.ts';
+import { headLine } from '../../store/completeness-words.ts';
 import { NO_LINES } from './columns.ts';
 import { safe } from './safe.ts';
 
