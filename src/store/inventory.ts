@@ -2,6 +2,7 @@
  * The history of the items of one agent on one node, as a fold over its inventory batches. Pure: the rows before and the batches go in,
  * the rows to close, the rows to add and the differences that no batch accounts for come out.
  */
+import { stateDigest } from '../spool/canonical.ts';
 
 /** The fields of an item as one batch has them, canonical JSON. */
 export interface Held {
@@ -26,6 +27,16 @@ export interface Step {
   /** `snapshot`: all items there are. `changes`: the items it touches, null for those it removes. */
   readonly kind: 'snapshot' | 'changes';
   readonly items: ReadonlyMap<string, Held | null>;
+  /** State digest that the node gives for what is there behind it. */
+  readonly digest: string;
+}
+
+/** A stretch in which what the batches told did not add up to the state that the node gave: from the first such batch to the next that agrees. */
+export interface Mismatch {
+  readonly fromBatch: number;
+  readonly fromTime: string;
+  toBatch: number | null;
+  toTime: string | null;
 }
 
 /** What a snapshot shows and no batch before it told: the account has a hole there, or a new epoch began. */
@@ -40,8 +51,10 @@ export interface Difference {
 
 /** What is known before the first step of a fold. */
 export interface Ground {
-  /** The last row of every item that the steps can touch, open or closed. */
+  /** The last row of every item that is there or that the steps can touch, open or closed. */
   readonly last: Map<string, ItemRow>;
+  /** The mismatch that lasts. */
+  mismatch: Mismatch | undefined;
   /** Whether a snapshot was seen before: if not, the first one is where the account begins, and its items are no differences. */
   snapshotSeen: boolean;
   /** The time of the batch before the first step. */
@@ -53,6 +66,10 @@ export interface Folded {
   readonly closed: ItemRow[];
   readonly added: ItemRow[];
   readonly differences: Difference[];
+  /** A mismatch that was there before and has ended. */
+  readonly mended: Mismatch | undefined;
+  /** Mismatches that began, in order. */
+  readonly mismatches: Mismatch[];
 }
 
 const later = (a: string, b: string): string => (a > b ? a : b);
@@ -105,14 +122,39 @@ export function fold(ground: Ground, steps: readonly Step[]): Folded {
     differences.push(...found.sort((a, b) => (a.item < b.item ? -1 : 1)));
   };
 
+  const mismatches: Mismatch[] = [];
+  const before = ground.mismatch;
+  const compare = (step: Step): void => {
+    const open = ground.mismatch;
+    const agrees = digestOf(ground) === step.digest;
+    if (agrees === !open) return;
+    if (open) {
+      open.toBatch = step.batch;
+      open.toTime = later(step.time, open.fromTime);
+      ground.mismatch = undefined;
+    } else {
+      ground.mismatch = { fromBatch: step.batch, fromTime: step.time, toBatch: null, toTime: null };
+      mismatches.push(ground.mismatch);
+    }
+  };
+
   for (const step of steps) {
     if (step.kind === 'snapshot') {
       reconcile(step);
       ground.snapshotSeen = true;
     } else for (const [item, held] of step.items) put(step, item, held);
+    compare(step);
     ground.previous = step.time;
   }
-  return { closed, added: [...added], differences };
+  const mended = before?.toBatch === null ? undefined : before;
+  return { closed, added: [...added], differences, mended, mismatches };
+}
+
+/** State digest of the items that are there. */
+function digestOf({ last }: Ground): string {
+  const open: [string, string][] = [];
+  for (const { item, fields, toBatch } of last.values()) if (toBatch === null) open.push([item, fields]);
+  return stateDigest(open);
 }
 
 /** Where a batch stands among those of its node and agent. */

@@ -15,6 +15,7 @@ import {
   type Step,
 } from './inventory.ts';
 import type { Loadable } from './loadable.ts';
+import { openMismatch, rewindMismatches, writeMismatches } from './mismatches.ts';
 import { inPieces, insertRows } from './rows.ts';
 import type { StreamRow, Tables } from './tables.ts';
 import { toStored } from './times.ts';
@@ -32,7 +33,7 @@ export interface FreshBatch {
   readonly batch: Loadable;
 }
 
-type Stored = Position & { readonly kind: string; readonly since: string | null };
+type Stored = Position & { readonly kind: string; readonly since: string | null; readonly digest: string };
 
 /** A loaded inventory batch as a step of the fold. */
 function stepOf({ id, batch }: FreshBatch): Step {
@@ -41,13 +42,14 @@ function stepOf({ id, batch }: FreshBatch): Step {
     const held = event.after ? { source: event.source ?? null, fields: canonical(event.after) } : null;
     items.set(wellFormed(event.item!), held);
   }
-  const { kind, time, since } = batch.header;
+  const { kind, time, since, state } = batch.header;
   return {
     batch: id,
     time: toStored(time),
     since: since === undefined ? null : toStored(since),
     kind: kind === 'snapshot' ? 'snapshot' : 'changes',
     items,
+    digest: state!.digest,
   };
 }
 
@@ -98,6 +100,7 @@ export async function loadItems(
     const ground = await groundFor(db, owner, [...steps.values()]);
     ground.snapshotSeen = await hasSnapshot(db, owner, new Set(steps.keys()));
     ground.previous = inTime.previous;
+    ground.mismatch = await openMismatch(db, owner);
     await write(
       db,
       owner,
@@ -142,6 +145,11 @@ async function tellAgain(db: Kysely<Tables>, owner: Owner, fresh: ReadonlyMap<nu
   const retold = await retell(db, before, undone, history);
   const steps = new Map([...fresh, ...retold.map((step): [number, Step] => [step.batch, step])]);
   const ground = await rewind(db, owner, new Set(undone.map(({ id }) => id)), history);
+  ground.mismatch = await rewindMismatches(
+    db,
+    owner,
+    undone.map(({ id }) => id),
+  );
   const past = before.slice(0, kept);
   ground.snapshotSeen = past.some(({ kind }) => kind === 'snapshot');
   ground.previous = past.at(-1)?.time ?? null;
@@ -170,29 +178,27 @@ async function readTimeline(db: Kysely<Tables>, { node, agent }: Owner): Promise
   return db
     .selectFrom('batches')
     .select(['id', 'epoch', 'seq', 'time', 'kind', 'since'])
+    .select((eb) => eb.ref('state_digest').$notNull().as('digest'))
     .where('node', '=', node)
     .where('agent', '=', agent)
     .where('kind', 'in', ['snapshot', 'changes'])
     .execute();
 }
 
-/** The last rows of what the steps may touch: of every item there is now when one is a snapshot, and of the items named. */
+/** The last rows of every item there is now, and of the items that the steps name. */
 async function groundFor(
   db: Kysely<Tables>,
   { node, agent }: Owner,
   steps: readonly Step[],
 ): Promise<Ground> {
   const rows = db.selectFrom('items').selectAll().where('node', '=', node).where('agent', '=', agent);
-  const found: ItemRow[] = [];
-  if (steps.some(({ kind }) => kind === 'snapshot')) {
-    found.push(...(await rows.where('to_batch', 'is', null).execute()).map(itemRow));
-  }
+  const found = (await rows.where('to_batch', 'is', null).execute()).map(itemRow);
   const open = new Set(found.map(({ item }) => item));
   const named = new Set(steps.flatMap((step) => [...step.items.keys()]));
   for (const keys of inPieces([...named].filter((item) => !open.has(item)))) {
     found.push(...(await rows.where('item', 'in', keys).execute()).map(itemRow));
   }
-  return { last: lastRows(found), snapshotSeen: false, previous: null };
+  return { last: lastRows(found), mismatch: undefined, snapshotSeen: false, previous: null };
 }
 
 async function readHistory(db: Kysely<Tables>, { node, agent }: Owner): Promise<ItemRow[]> {
@@ -219,11 +225,11 @@ async function retell(
     db,
     batches.filter(({ kind }) => kind === 'changes').map(({ id }) => id),
   );
-  return batches.map(({ id, time, since, kind }) => {
-    if (kind === 'changes')
-      return { batch: id, time, since, kind: 'changes', items: changes.get(id) ?? new Map() };
+  return batches.map(({ id, time, since, kind, digest }) => {
+    const step = { batch: id, time, since, digest };
+    if (kind === 'changes') return { ...step, kind, items: changes.get(id) ?? new Map() };
     const held = history.filter((row) => wasThere(row, place.get(id)!));
-    return { batch: id, time, since, kind: 'snapshot', items: new Map(held.map((row) => [row.item, row])) };
+    return { ...step, kind: 'snapshot', items: new Map(held.map((row) => [row.item, row])) };
   });
 }
 
@@ -278,14 +284,12 @@ async function rewind(
     .map((row) =>
       row.toBatch !== null && undone.has(row.toBatch) ? { ...row, toBatch: null, validTo: null } : row,
     );
-  return { last: lastRows(left), snapshotSeen: false, previous: null };
+  return { last: lastRows(left), mismatch: undefined, snapshotSeen: false, previous: null };
 }
 
-async function write(
-  db: Kysely<Tables>,
-  owner: Owner,
-  { closed, added, differences }: Folded,
-): Promise<void> {
+async function write(db: Kysely<Tables>, owner: Owner, folded: Folded): Promise<void> {
+  const { closed, added, differences } = folded;
+  await writeMismatches(db, owner, folded);
   for (const rows of Map.groupBy(closed, (row) => `${row.toBatch} ${row.validTo}`).values())
     await close(db, owner, rows);
   await insertRows(

@@ -2,14 +2,19 @@
 import { type Insertable, type Kysely, sql } from 'kysely';
 import type { BatchEvent, StreamKey } from '../spool/batch.ts';
 import { canonical } from '../spool/canonical.ts';
+import { loadAhead } from './ahead.ts';
 import type { DialectName } from './ddl.ts';
 import { type FreshBatch, loadItems } from './items.ts';
 import type { Loadable } from './loadable.ts';
+import { loadLosses } from './losses.ts';
+import { loadNamedHeads } from './named-heads.ts';
+import { loadRanges } from './ranges.ts';
 import { loadReceipts } from './receipts.ts';
+import { registerContacts } from './register.ts';
 import { inPieces, insertRows, upsertRows } from './rows.ts';
 import { Streams } from './streams.ts';
 import type { Tables } from './tables.ts';
-import { storedDate, toStored } from './times.ts';
+import { notAfter, storedDate, toStored } from './times.ts';
 import { wellFormed } from './wellformed.ts';
 
 type Key = StreamKey & { readonly seq: number };
@@ -26,12 +31,6 @@ const keyOf = ({ node, agent, epoch, seq }: Key): string => `${node} ${agent} ${
 
 function beside(key: Key, step: number): Key {
   return { node: key.node, agent: key.agent, epoch: key.epoch, seq: key.seq + step };
-}
-
-/** A node's word for the time, as stored; `now` where its clock is ahead. */
-function notAfter(now: string, time: string): string {
-  const told = toStored(time);
-  return told < now ? told : now;
 }
 
 /** Serialises the loaders of a node: each must see the streams as the one before left them. SQLite's transactions do so anyway. */
@@ -63,6 +62,7 @@ async function lockNodes(
       );
     }
   }
+  await registerContacts(db, dialect, nodes, now);
   return nodes;
 }
 
@@ -270,6 +270,31 @@ async function loadInventories(
   }
 }
 
+async function insertForks(db: Kysely<Tables>, dialect: DialectName, forks: readonly Fork[]): Promise<void> {
+  await upsertRows(db, dialect, 'forks', forks, {
+    keys: ['node', 'agent', 'epoch', 'seq', 'sha256'],
+    update: [],
+  });
+}
+
+/** What completeness is read from: where each stream stands, what is missing of it, and what throws doubt on it. */
+async function keepAccount(
+  db: Kysely<Tables>,
+  dialect: DialectName,
+  fresh: readonly FreshBatch[],
+  streams: Streams,
+  now: string,
+): Promise<void> {
+  const batches = fresh.map(({ batch }) => batch);
+  for (const batch of batches) streams.add(batch);
+  await loadRanges(db, dialect, batches, now);
+  await insertForks(db, dialect, await loadNamedHeads(db, dialect, batches, streams, now));
+  for (const { header, receipts } of batches) streams.name(header.node, receipts, now);
+  await streams.write(db, dialect);
+  await loadLosses(db, fresh, now);
+  await loadAhead(db, dialect, batches, now);
+}
+
 /** Loads batches within the caller's transaction. */
 export async function loadAll(
   db: Kysely<Tables>,
@@ -285,20 +310,13 @@ export async function loadAll(
   const forks: Fork[] = [];
   const unseen = sortOut(batches, known, forks, now);
   forks.push(...brokenChains(unseen, known, now));
-  await upsertRows(db, dialect, 'forks', forks, {
-    keys: ['node', 'agent', 'epoch', 'seq', 'sha256'],
-    update: [],
-  });
+  await insertForks(db, dialect, forks);
   if (unseen.length === 0) return;
   const fresh = await insertBatches(db, unseen, now);
   const streams = await Streams.read(db, nodes);
   await insertEvents(db, fresh);
   await loadInventories(db, fresh, streams);
   await loadReceipts(db, dialect, fresh, now);
-  for (const { batch } of fresh) {
-    streams.add(batch);
-    streams.name(batch.header.node, batch.receipts);
-  }
-  await streams.write(db, dialect);
+  await keepAccount(db, dialect, fresh, streams, now);
   await updateNodes(db, dialect, fresh, now);
 }

@@ -3,6 +3,7 @@ import { CompiledQuery, type Kysely, sql } from 'kysely';
 import { DsacError } from '../errors.ts';
 import { createTable, type DialectName, type TableSpec } from './ddl.ts';
 import { tables as first } from './migrations/0001_first.ts';
+import { tables as completeness, fill } from './migrations/0002_completeness.ts';
 import { retried } from './retry.ts';
 import type { Tables } from './tables.ts';
 import { storedDate } from './times.ts';
@@ -11,10 +12,15 @@ interface Migration {
   readonly version: number;
   readonly name: string;
   readonly tables: readonly TableSpec[];
+  /** Fills the new tables from the old ones; may be run again where an earlier attempt stopped half-way. */
+  readonly fill?: (db: Kysely<Tables>) => Promise<void>;
 }
 
 /** In order; a published one is never edited. */
-const MIGRATIONS: readonly Migration[] = [{ version: 1, name: 'first', tables: first }];
+const MIGRATIONS: readonly Migration[] = [
+  { version: 1, name: 'first', tables: first },
+  { version: 2, name: 'completeness', tables: completeness, fill },
+];
 
 /** The newest schema that this program knows. */
 export const SCHEMA_VERSION: number = MIGRATIONS.at(-1)!.version;
@@ -55,6 +61,7 @@ async function apply(db: Kysely<Tables>, dialect: DialectName, label: string): P
   refuseNewer(version, label);
   for (const migration of MIGRATIONS.filter((one) => one.version > version)) {
     for (const table of migration.tables) await run(db, createTable(dialect, collation, table));
+    await migration.fill?.(db);
     const row = { version: migration.version, name: migration.name, applied: storedDate(new Date()) };
     await db.insertInto('migrations').values(row).execute();
   }

@@ -5,9 +5,10 @@ import type { DialectName } from './ddl.ts';
 import type { Loadable } from './loadable.ts';
 import { inPieces, upsertRows } from './rows.ts';
 import type { StreamRow, Tables } from './tables.ts';
-import { toStored } from './times.ts';
+import { notAfter, toStored } from './times.ts';
 
-const keyOf = ({ node, agent, epoch }: StreamKey): string => `${node} ${agent} ${epoch}`;
+/** A stream as the key of a map. */
+export const keyOfStream = ({ node, agent, epoch }: StreamKey): string => `${node} ${agent} ${epoch}`;
 
 /** The streams of the nodes being loaded, and what changes of them. */
 export class Streams {
@@ -18,7 +19,7 @@ export class Streams {
     const streams = new Streams();
     for (const piece of inPieces(nodes)) {
       const rows = await db.selectFrom('streams').selectAll().where('node', 'in', piece).execute();
-      for (const row of rows) streams.#rows.set(keyOf(row), row);
+      for (const row of rows) streams.#rows.set(keyOfStream(row), row);
     }
     return streams;
   }
@@ -31,7 +32,7 @@ export class Streams {
   }
 
   #row(key: StreamKey): StreamRow {
-    let row = this.#rows.get(keyOf(key));
+    let row = this.#rows.get(keyOfStream(key));
     if (!row) {
       const { node, agent, epoch } = key;
       const empty = {
@@ -42,7 +43,7 @@ export class Streams {
         named_time: null,
       };
       row = { node, agent, epoch, first_seq: 0, last_seq: 0, batches: 0, named_seq: 0, ...empty };
-      this.#rows.set(keyOf(key), row);
+      this.#rows.set(keyOfStream(key), row);
     }
     this.#changed.add(row);
     return row;
@@ -63,15 +64,22 @@ export class Streams {
     }
   }
 
-  /** Receipts of one node have come: each names the head of its agent's stream. */
-  name(node: string, receipts: Loadable['receipts']): void {
+  /** A stream as it stands; undefined when nothing is known of it. */
+  get(key: StreamKey): Readonly<StreamRow> | undefined {
+    return this.#rows.get(keyOfStream(key));
+  }
+
+  /** Receipts of one node have come: each names the head of its agent's stream. The time kept is when a head was first named. `now`: as stored. */
+  name(node: string, receipts: Loadable['receipts'], now: string): void {
     for (const { agent, stream, time } of receipts) {
       if (!stream || stream.seq === 0) continue;
       const row = this.#row({ node, agent, epoch: stream.epoch });
-      if (stream.seq < row.named_seq) continue;
+      const named = notAfter(now, time);
+      const isFirst = stream.seq > row.named_seq || named < (row.named_time ?? named);
+      if (stream.seq < row.named_seq || !isFirst) continue;
       row.named_seq = stream.seq;
       row.named_sha256 = stream.sha256;
-      row.named_time = toStored(time);
+      row.named_time = named;
     }
   }
 

@@ -48,6 +48,25 @@ interface StreamsTable {
   named_time: string | null;
 }
 
+interface RangesTable {
+  node: string;
+  agent: string;
+  epoch: string;
+  first_seq: number;
+  last_seq: number;
+  first_time: string;
+  last_time: string;
+}
+
+interface NamedHeadsTable {
+  node: string;
+  agent: string;
+  epoch: string;
+  seq: number;
+  sha256: string;
+  time: string;
+}
+
 interface ForksTable {
   node: string;
   agent: string;
@@ -90,6 +109,35 @@ interface ItemsTable {
   fields_json: string;
 }
 
+interface MismatchesTable {
+  node: string;
+  agent: string;
+  from_batch: number;
+  to_batch: number | null;
+  from_time: string;
+  to_time: string | null;
+}
+
+interface LossesTable {
+  batch: number;
+  idx: number;
+  node: string;
+  agent: string;
+  time: string;
+}
+
+interface AheadTable {
+  node: string;
+  agent: string;
+  day: string;
+  batches: number;
+  ahead_ms: number;
+  first_loaded: string;
+  last_loaded: string;
+  first_told: string;
+  last_told: string;
+}
+
 interface RunsTable {
   batch: number;
   idx: number;
@@ -119,6 +167,16 @@ interface AgentsTable {
   receipt_seq: number;
 }
 
+interface RegisterTable {
+  node: string;
+  host: string | null;
+  how: string;
+  since: string;
+  pinned_key: string | null;
+  retired: string | null;
+  reason: string | null;
+}
+
 interface MigrationsTable {
   version: number;
   name: string;
@@ -129,11 +187,17 @@ export interface Tables {
   nodes: NodesTable;
   batches: BatchesTable;
   streams: StreamsTable;
+  ranges: RangesTable;
+  named_heads: NamedHeadsTable;
   forks: ForksTable;
   events: EventsTable;
   items: ItemsTable;
+  mismatches: MismatchesTable;
+  losses: LossesTable;
+  ahead: AheadTable;
   runs: RunsTable;
   agents: AgentsTable;
+  register: RegisterTable;
   migrations: MigrationsTable;
 }
 

@@ -22,3 +22,9 @@ export function storedDate(date: Date): string {
 export function storedMs(time: string): number {
   return Date.parse(fromStored(time));
 }
+
+/** A node's word for the time, as stored; `now`, as stored, where its clock is ahead. */
+export function notAfter(now: string, time: string): string {
+  const told = toStored(time);
+  return told < now ? told : now;
+}

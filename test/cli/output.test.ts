@@ -6,6 +6,7 @@ import { safeJson } from '../../src/cli/output/json.ts';
 import { fitted } from '../../src/cli/output/table.ts';
 import { defineReport } from '../../src/plugin/report.ts';
 import type { Answer, Row } from '../../src/run/report.ts';
+import { noCounts } from '../../src/store/completeness-words.ts';
 
 const report = defineReport({
   name: 'sample',
@@ -38,8 +39,8 @@ function answer(rows: readonly Row[], nodes = 1): Answer {
     },
     generated: moment,
     completeness: {
-      counts: { nodes, complete: nodes, late: 0, gapped: 0, silent: 0, forked: 0 },
-      named: { forked: [], gapped: [], silent: [], late: [] },
+      counts: { ...noCounts(), nodes, complete: nodes },
+      named: {},
     },
     rows: stream(),
   };
