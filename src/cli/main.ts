@@ -7,6 +7,7 @@ import { registerCron } from './commands/cron.ts';
 import { registerDispatch, registerProcess } from './commands/deliver.ts';
 import { registerDemo } from './commands/demo.ts';
 import { registerInit } from './commands/init.ts';
+import { registerNode } from './commands/node.ts';
 import { registerReport } from './commands/report.ts';
 import { registerSpool } from './commands/spool.ts';
 import { registerTrust } from './commands/trust.ts';
@@ -39,6 +40,7 @@ export function buildProgram(): Command {
     registerConsume,
     registerProcess,
     registerReport,
+    registerNode,
     registerSpool,
     registerTrust,
     registerVerify,

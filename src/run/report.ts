@@ -4,6 +4,7 @@ import { DsacError } from '../errors.ts';
 import type { AnyReport, Scope } from '../plugin/report.ts';
 import { completenessOf } from '../store/completeness.ts';
 import type { Completeness } from '../store/completeness-words.ts';
+import { expectedNodes } from '../store/register.ts';
 import type { Store } from '../store/store.ts';
 
 export type Row = Readonly<Record<string, unknown>>;
@@ -22,8 +23,8 @@ export type Format = (answer: Answer) => AsyncIterable<string>;
 
 const MOST_NAMED = 20;
 
-/** Whether a glob of `--node` means this node: by host name or by id. */
-function means(glob: string, node: { readonly node: string; readonly host: string }): boolean {
+/** Whether a glob means this node: by host name or by id. */
+export function means(glob: string, node: { readonly node: string; readonly host: string }): boolean {
   return [node.host, node.node].some((name) => name === glob || matchesGlob(name, glob));
 }
 
@@ -33,7 +34,7 @@ function means(glob: string, node: { readonly node: string; readonly host: strin
  */
 export async function nodesMatching(store: Store, globs: readonly string[]): Promise<string[] | undefined> {
   if (globs.length === 0) return undefined;
-  const nodes = await store.db.selectFrom('nodes').select(['node', 'host']).orderBy('host').execute();
+  const nodes = await expectedNodes(store);
   const idle = globs.find((glob) => !nodes.some((node) => means(glob, node)));
   if (idle !== undefined) {
     const hosts = [...new Set(nodes.map(({ host }) => host))];
@@ -48,28 +49,27 @@ export async function nodesMatching(store: Store, globs: readonly string[]): Pro
   return nodes.filter((node) => globs.some((glob) => means(glob, node))).map(({ node }) => node);
 }
 
-/** Runs a report and hands its text on piece by piece, each after the one before is written. Answers how many rows there were. */
+/** Runs a report and hands its text on piece by piece, each after the one before is written. Answers how complete the account is. */
 export async function runReport(
   store: Store,
   report: AnyReport,
   scope: Scope,
   format: Format,
   write: (text: string) => unknown,
-): Promise<number> {
+): Promise<Completeness> {
   if (scope.since >= scope.until) {
     const [since, until] = [scope.since.toISOString(), scope.until.toISOString()];
     throw new DsacError('usage', `--since ${since} is not before --until ${until}`);
   }
   // First, and to its end: SQLite answers one question at a time.
   const completeness = await completenessOf(store, scope);
-  let count = 0;
-  async function* counted(): AsyncGenerator<Row> {
-    for await (const row of report.rows(store, scope)) {
-      count++;
-      yield row;
-    }
-  }
-  const answer: Answer = { report, scope, generated: scope.now, completeness, rows: counted() };
+  const answer: Answer = {
+    report,
+    scope,
+    generated: scope.now,
+    completeness,
+    rows: report.rows(store, scope),
+  };
   for await (const text of format(answer)) await write(text);
-  return count;
+  return completeness;
 }

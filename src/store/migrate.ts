@@ -78,6 +78,40 @@ function refuseNewer(version: number, label: string): void {
   );
 }
 
+/** Names of the tables that there are. */
+async function tablesOf(db: Kysely<Tables>, dialect: DialectName): Promise<Set<string>> {
+  const found = await (dialect === 'sqlite'
+    ? sql<{ name: string }>`select name from sqlite_master where type = 'table'`
+    : sql<{
+        name: string;
+      }>`select table_name as name from information_schema.tables where table_schema = database()`
+  ).execute(db);
+  return new Set(found.rows.map(({ name }) => name));
+}
+
+/**
+ * Makes sure that there is a store to read: throws an `unavailable` error, and changes nothing, where the database is empty, or lacks
+ * tables that it should have.
+ */
+export async function requireStore(db: Kysely<Tables>, dialect: DialectName, label: string): Promise<void> {
+  const there = await tablesOf(db, dialect);
+  const version = there.has(LEDGER.name) ? await currentVersion(db) : 0;
+  if (version === 0) throw emptyStore(label);
+  const due = MIGRATIONS.filter((one) => one.version <= version).flatMap(({ tables }) => tables);
+  const lacking = due.filter(({ name }) => !there.has(name)).map(({ name }) => name);
+  if (lacking.length === 0) return;
+  throw new DsacError('unavailable', `the store ${label} is damaged: it lacks ${lacking.join(', ')}`, {
+    hint: 'restore it, or move it away and load the archive again',
+  });
+}
+
+/** There is a place for a store, and nothing in it. */
+export function emptyStore(label: string): DsacError {
+  return new DsacError('unavailable', `there is no store at ${label} yet: nothing has been loaded`, {
+    hint: 'run dsac agent, dsac dispatch and dsac process, or correct store.url',
+  });
+}
+
 async function isUpToDate(db: Kysely<Tables>, label: string): Promise<boolean> {
   try {
     const version = await currentVersion(db);

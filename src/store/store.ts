@@ -2,12 +2,13 @@
  * The queryable database of the centre: SQLite or MySQL/MariaDB, one schema (docs/store.md), one set of queries. It owns what it derives from
  * batches; the batches themselves, byte by byte, are the archive's.
  */
+import { existsSync } from 'node:fs';
 import type { Kysely } from 'kysely';
 import type { Batch } from '../spool/batch.ts';
 import type { DialectName } from './ddl.ts';
 import { loadAll } from './load.ts';
 import { type Loadable, loadable } from './loadable.ts';
-import { migrate } from './migrate.ts';
+import { emptyStore, migrate, requireStore } from './migrate.ts';
 import { retried } from './retry.ts';
 import type { Tables } from './tables.ts';
 import { DEFAULT_STORE_URL, parseStoreUrl, type StoreTarget } from './url.ts';
@@ -17,6 +18,8 @@ export interface StoreOptions {
   readonly home: string;
   /** The password for MySQL, when the URL has none. */
   readonly password?: string | undefined;
+  /** To read only: where there is no store yet, none is made. */
+  readonly existing?: boolean;
 }
 
 /** An open store. */
@@ -58,12 +61,15 @@ async function connect(target: StoreTarget, password: string | undefined): Promi
 
 /**
  * Opens the store at `url` (default `sqlite:var/lib/dsac/store.db`), creating and migrating its schema. Throws a `config` error for a wrong URL or
- * a schema newer than this program, an `unavailable` one when the database cannot be reached.
+ * a schema newer than this program, an `unavailable` one when the database cannot be reached, or when there must be a store and is none.
  */
 export async function openStore(url: string | undefined, options: StoreOptions): Promise<Store> {
   const target = parseStoreUrl(url ?? DEFAULT_STORE_URL, options.home);
+  if (options.existing && target.dialect === 'sqlite' && !existsSync(target.path))
+    throw emptyStore(target.label);
   const db = await connect(target, options.password);
   try {
+    if (options.existing) await requireStore(db, target.dialect, target.label);
     await migrate(db, target.dialect, target.label);
   } catch (error) {
     await db.destroy();

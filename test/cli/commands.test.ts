@@ -2,8 +2,9 @@ import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { chmodSync, existsSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
-import { test } from 'node:test';
+import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { openStore } from '../../src/store/store.ts';
 import { dsac, Home } from '../helpers/dsac.ts';
 import { layOut, temporary } from '../helpers/tree.ts';
 
@@ -17,6 +18,14 @@ const BINS = [
   'dsac-report',
   'dsac-spool',
 ];
+
+/** An installation whose store is there, and empty. */
+async function homeWithStore(t: TestContext): Promise<Home> {
+  const home = new Home(t);
+  await home.run('init');
+  await (await openStore(undefined, { home: home.path })).close();
+  return home;
+}
 
 /** An older Node on this machine, for the tests of how one is turned away. */
 const oldNode = ['/usr/bin/node', '/usr/local/bin/node'].find((path) => {
@@ -309,8 +318,7 @@ test('hold and release, and a pattern that matches nothing', async (t) => {
 });
 
 test('a report file is whole or not there, and the reader of a pipe may leave early', async (t) => {
-  const home = new Home(t);
-  await home.run('init');
+  const home = await homeWithStore(t);
   const path = join(home.path, 'report.json');
   await home.run('report', 'packages', '--format', 'json', '--output', path);
   assert.equal(JSON.parse(readFileSync(path, 'utf8')).report, 'packages');
@@ -330,8 +338,7 @@ test('a bin works through a symbolic link, as npm installs it', async (t) => {
 });
 
 test('a report to a device is written to it, and a link or a file of another in the way is not followed', async (t) => {
-  const home = new Home(t);
-  await home.run('init');
+  const home = await homeWithStore(t);
   await home.run('report', 'packages', '--output', '/dev/null');
   assert.ok(statSync('/dev/null').isCharacterDevice(), 'the device was replaced by a file');
   const victim = join(home.path, 'victim');
@@ -344,8 +351,7 @@ test('a report to a device is written to it, and a link or a file of another in 
 test('an output that is full ends a command with the reason', {
   skip: !existsSync('/dev/full') && 'left out: no /dev/full',
 }, async (t) => {
-  const home = new Home(t);
-  await home.run('init');
+  const home = await homeWithStore(t);
   const command = `"${process.execPath}" "${join(root, 'bin/dsac.js')}" report packages --home "${home.path}" > /dev/full`;
   const { status, stderr } = spawnSync('/bin/sh', ['-c', command], { encoding: 'utf8' });
   assert.match(stderr, /^dsac-\w+: error: cannot write to standard output: ENOSPC[^\n]*\n$/);

@@ -3,9 +3,12 @@ import { open, rename, rm, stat } from 'node:fs/promises';
 import { type Command, Option } from 'commander';
 import { DsacError, reasonOf } from '../../errors.ts';
 import type { AnyReport, Scope } from '../../plugin/report.ts';
+import type { Completeness } from '../../store/completeness-words.ts';
+import { openConfiguredStore } from '../configured-store.ts';
+import { EXIT } from '../exit.ts';
 import type { FormatName } from '../output/formats.ts';
-import { type CommonOptions, prepare, type Setting, withCommon } from '../setting.ts';
-import { writeOut } from '../terminal.ts';
+import { type CommonOptions, prepare, withCommon } from '../setting.ts';
+import { say, writeOut } from '../terminal.ts';
 
 interface ReportOptions extends CommonOptions {
   readonly since?: string;
@@ -13,6 +16,7 @@ interface ReportOptions extends CommonOptions {
   readonly node?: string[];
   readonly format?: FormatName;
   readonly output?: string;
+  readonly fail?: boolean;
 }
 
 async function listReports(): Promise<void> {
@@ -38,25 +42,27 @@ async function windowOf(
 }
 
 /**
- * Writes a report to a file: beside it first, under a name that nobody can foresee, then in place, so that a reader never finds half of it. What is
+ * Writes a report to a file and answers what producing it did: beside it first, under a name that nobody can foresee, then in place, so that a reader never finds half of it. What is
  * there and no regular file (a device, a pipe) is written to as it is.
  */
-async function toFile(
+async function toFile<T>(
   path: string,
-  produce: (write: (text: string) => Promise<unknown>) => Promise<unknown>,
-): Promise<void> {
+  produce: (write: (text: string) => Promise<unknown>) => Promise<T>,
+): Promise<T> {
   const there = await stat(path).catch(() => undefined);
   const inPlace = there !== undefined && !there.isFile();
   const target = inPlace ? path : `${path}.${randomUUID()}.new`;
   try {
     const file = await open(target, inPlace ? 'w' : 'wx', 0o640);
+    let produced: T;
     try {
-      await produce((text) => file.writeFile(text));
+      produced = await produce((text) => file.writeFile(text));
       if (!inPlace) await file.sync();
     } finally {
       await file.close();
     }
     if (!inPlace) await rename(target, path);
+    return produced;
   } catch (error) {
     if (!inPlace) await rm(target, { force: true });
     if (error instanceof DsacError) throw error;
@@ -64,11 +70,12 @@ async function toFile(
   }
 }
 
-async function openConfiguredStore({ config, paths }: Setting) {
-  const { openStore } = await import('../../store/store.ts');
-  const { readPassword } = await import('../../config/named-file.ts');
-  const { url, password_file } = config.store ?? {};
-  return openStore(url, { home: paths.home, password: await readPassword(paths.home, password_file) });
+/** `--fail`: exit 1 when the account is not complete. Where the text on stdout does not say what is missing, stderr does. */
+async function failIncomplete(completeness: Completeness, { format, output }: ReportOptions): Promise<void> {
+  const { headLine, isComplete } = await import('../../store/completeness-words.ts');
+  if (isComplete(completeness)) return;
+  process.exitCode = EXIT.found;
+  if ((format ?? 'table') !== 'table' || output !== undefined) say('dsac-report', headLine(completeness));
 }
 
 async function runReportCommand(name: string | undefined, options: ReportOptions): Promise<void> {
@@ -84,13 +91,14 @@ async function runReportCommand(name: string | undefined, options: ReportOptions
     options.format ?? 'table',
     toTerminal ? process.stdout.columns : undefined,
   );
-  const store = await openConfiguredStore(setting);
+  const store = await openConfiguredStore(setting, { existing: true });
   try {
     const scope: Scope = { ...window, nodes: await nodesMatching(store, options.node ?? []) };
     const produce = (write: (text: string) => Promise<unknown>) =>
       runReport(store, report, scope, format, write);
-    if (options.output === undefined) await produce(writeOut);
-    else await toFile(options.output, produce);
+    const completeness =
+      options.output === undefined ? await produce(writeOut) : await toFile(options.output, produce);
+    if (options.fail) await failIncomplete(completeness, options);
   } finally {
     await store.close();
   }
@@ -115,5 +123,6 @@ export function registerReport(program: Command): void {
       ]),
     )
     .option('--output <file>', 'write to a file, whole or not at all')
+    .option('--fail', 'exit 1 when the account is not complete; the report is written all the same')
     .action((name: string | undefined, options: ReportOptions) => runReportCommand(name, options));
 }

@@ -21,19 +21,23 @@ function cell(value: unknown): string | number {
   return typeof value === 'object' ? safeJson(value) : safe(String(value));
 }
 
-/** Cells that a spreadsheet would take for a formula get a leading `'`. */
-export async function* csv(answer: Answer): AsyncGenerator<string> {
-  const names = fieldNames(answer);
+/** Rows as CSV, only the named fields. Cells that a spreadsheet would take for a formula get a leading `'`. */
+export async function* csvOf(names: readonly string[], rows: AsyncIterable<Row>): AsyncGenerator<string> {
   const write = (records: (string | number)[][]): string =>
     stringify(records, { escape_formulas: true, record_delimiter: 'windows' });
-  yield write([names]);
-  let rows: Row[] = [];
-  const flush = (): string => write(rows.map((row) => names.map((name) => cell(row[name]))));
-  for await (const row of answer.rows) {
-    rows.push(row);
-    if (rows.length < CHUNK) continue;
+  yield write([[...names]]);
+  let chunk: Row[] = [];
+  const flush = (): string => write(chunk.map((row) => names.map((name) => cell(row[name]))));
+  for await (const row of rows) {
+    chunk.push(row);
+    if (chunk.length < CHUNK) continue;
     yield flush();
-    rows = [];
+    chunk = [];
   }
-  if (rows.length > 0) yield flush();
+  if (chunk.length > 0) yield flush();
+}
+
+/** A report as CSV. */
+export function csv(answer: Answer): AsyncGenerator<string> {
+  return csvOf(fieldNames(answer), answer.rows);
 }
