@@ -90,9 +90,11 @@ function rowOf(stream: StreamState): Row {
   };
 }
 
+const minute = (time: string | null): string => (time ?? '').slice(0, 16).replace('T', ' ');
+
 function digestText({ digest, differed }: Row): string {
-  if (digest === false) return `differs since ${differed?.from.slice(0, 16) ?? 'before'}`;
-  if (differed) return `agrees again since ${differed.to?.slice(0, 16)}`;
+  if (digest === false) return differed ? `differs since ${minute(differed.from)}` : 'differs';
+  if (differed) return `agrees again since ${minute(differed.to)}`;
   return digest ? 'agrees' : '';
 }
 
