@@ -32,7 +32,8 @@ async function targetSpool(path: string | undefined, paths: Paths): Promise<Spoo
 /** Hands over one batch: the file itself when it holds nothing else, otherwise the batch's bytes under a name of its own. */
 async function hand(spool: Spool, { batch, path }: Parcel): Promise<void> {
   const name = batchFile(batch.header);
-  if (basename(path) === name || basename(path) === `${name}.zst`) return spool.adopt(path);
+  if (basename(path) === name && (await spool.disk.stat(path))?.size === batch.bytes.length)
+    return spool.adopt(path);
   await spool.stage(name, batch.bytes);
   const staged = join(spool.directory('tmp'), name);
   await spool.adopt(staged);

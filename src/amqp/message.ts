@@ -4,7 +4,7 @@ import { zstdCompress } from 'node:zlib';
 import type { Message, Options } from 'amqplib';
 import { reasonOf } from '../errors.ts';
 import type { Batch, Header } from '../spool/batch.ts';
-import { decode, unfold } from '../spool/decode.ts';
+import { damageReason, decode, unfold } from '../spool/decode.ts';
 
 export const MESSAGE_TYPE = 'dsac.batch.v1';
 /** Bodies up to this size are not worth compressing, in bytes. */
@@ -75,9 +75,14 @@ export async function unpack({
     return refuse(`not readable zstd: ${reasonOf(error)}`);
   }
   const decoded = [...decode(bytes)];
+  const batches = decoded.flatMap(({ batch }) => batch ?? []);
+  const reason = damageReason(decoded);
+  // Kept as it came: a few bytes can unfold to very many.
+  if (compressed && reason !== undefined)
+    return { batches, damages: [{ bytes: content, compressed, reason }] };
   return {
-    batches: decoded.flatMap(({ batch }) => batch ?? []),
-    damages: decoded.flatMap(({ damage }) => (damage ? { ...damage, compressed: false } : [])),
+    batches,
+    damages: decoded.flatMap(({ damage }) => (damage ? { ...damage, compressed } : [])),
   };
 }
 

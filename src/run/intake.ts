@@ -2,7 +2,6 @@
 import type { ConsumeMessage } from 'amqplib';
 import { unpack } from '../amqp/message.ts';
 import type { Log } from '../log.ts';
-import type { Batch } from '../spool/batch.ts';
 import { uuidv7 } from '../spool/encode.ts';
 import { segmentNamer } from '../spool/names.ts';
 import type { Spool } from '../spool/spool.ts';
@@ -17,7 +16,7 @@ export class Intake {
   readonly #segmentName: () => string;
   readonly #run: string;
   readonly #seen = new Set<string>();
-  #batches: Batch[] = [];
+  #batches: Buffer[] = [];
   #bytes = 0;
   readonly count = {
     messages: 0,
@@ -54,7 +53,8 @@ export class Intake {
         continue;
       }
       this.#seen.add(batch.trailer.sha256);
-      this.#batches.push(batch);
+      // A view would keep all that its message unfolded to, for as long as the segment is gathered.
+      this.#batches.push(Buffer.from(batch.bytes));
       this.#bytes += batch.bytes.length;
     }
     if (this.#batches.length >= SEGMENT_BATCHES || this.#bytes >= SEGMENT_BYTES) await this.#flush();
@@ -62,7 +62,7 @@ export class Intake {
 
   async #flush(): Promise<void> {
     if (this.#batches.length === 0) return;
-    await this.#spool.enter(this.#segmentName(), Buffer.concat(this.#batches.map(({ bytes }) => bytes)));
+    await this.#spool.enter(this.#segmentName(), Buffer.concat(this.#batches));
     this.count.segments++;
     this.count.batches += this.#batches.length;
     this.count.bytes += this.#bytes;

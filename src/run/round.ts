@@ -8,7 +8,8 @@ import {
   type Parcel,
   type Session,
 } from '../plugin/handler.ts';
-import { agentOfFile, batchFile } from '../spool/names.ts';
+import { damageReason } from '../spool/decode.ts';
+import { batchFile } from '../spool/names.ts';
 import type { SpoolFile } from '../spool/spool.ts';
 import { afterDelivery, afterFailure, type Destination, writeDestination } from './destination.ts';
 import { type DeliverRun, type Delivery, handlersDirectory, type Post, wants } from './post.ts';
@@ -20,11 +21,12 @@ const GROUP_BYTES = 8 * 1024 * 1024;
 /** How long a handler may take to finish the group in hand after its deadline or a SIGTERM, and to close, in ms. */
 const GRACE = 10_000;
 
-/** A file being delivered: answers are gathered until all of its batches have one. */
+/** A file being delivered. */
 interface Consignment {
   readonly file: SpoolFile;
-  readonly parcels: Parcel[];
-  readonly answers: Answer[];
+  /** Whether it holds this one batch and nothing else: then the file itself can be set aside. */
+  readonly single: boolean;
+  readonly parcels: readonly Parcel[];
 }
 
 /** One handler working through its queue under its lock. */
@@ -115,12 +117,12 @@ export class Round {
   async #consign(file: SpoolFile): Promise<Consignment | undefined> {
     try {
       const decoded = await this.#run.spool.open(file.path);
-      const damage = decoded.find((one) => one.damage)?.damage;
-      if (damage) {
+      const damage = damageReason(decoded);
+      if (damage !== undefined) {
         for (const { batch } of decoded) {
           if (batch) await this.#run.spool.divide(file, batchFile(batch.header), batch.bytes);
         }
-        await this.#run.spool.quarantine(file, `at byte ${damage.offset}: ${damage.reason}`);
+        await this.#run.spool.quarantine(file, damage);
         this.#count.failed++;
         return undefined;
       }
@@ -131,7 +133,7 @@ export class Round {
         await this.#run.spool.delivered(file);
         return undefined;
       }
-      return { file, parcels, answers: [] };
+      return { file, single: decoded.length === 1, parcels };
     } catch (error) {
       this.#skip.add(file.name);
       if (isMissing(error)) return undefined;
@@ -141,19 +143,43 @@ export class Round {
     }
   }
 
+  /** Hands over the batches of a group of files, and settles the files whose batches all have an answer, also when the destination goes in between. */
   async #deliver(group: readonly Consignment[]): Promise<void> {
     this.#session ??= await this.#open();
-    const parcels = group.flatMap((consignment) => consignment.parcels);
-    let at = 0;
-    const answers = await this.#answers(this.#session, parcels);
-    for (const consignment of group) {
-      consignment.answers.push(...answers.slice(at, at + consignment.parcels.length));
-      at += consignment.parcels.length;
+    const answers: Answer[] = [];
+    try {
+      for (const lot of this.#lots(group.flatMap((consignment) => consignment.parcels)))
+        answers.push(...(await this.#answers(this.#session, lot)));
+    } finally {
+      await this.#settleAll(group, answers);
     }
+    for (const answer of answers) if (answer.status === 'refused') throw new DestinationDown(answer.reason);
+  }
+
+  /** A file may hold more batches than a handler takes at once. */
+  *#lots(parcels: readonly Parcel[]): Generator<Parcel[]> {
+    const most = this.#post.handler.group ?? DEFAULT_GROUP;
+    let lot: Parcel[] = [];
+    let bytes = 0;
+    for (const parcel of parcels) {
+      lot.push(parcel);
+      bytes += parcel.batch.bytes.length;
+      if (lot.length < most && bytes < GROUP_BYTES) continue;
+      yield lot;
+      [lot, bytes] = [[], 0];
+    }
+    if (lot.length > 0) yield lot;
+  }
+
+  async #settleAll(group: readonly Consignment[], answers: readonly Answer[]): Promise<void> {
     if (answers.some(({ status }) => status === 'delivered'))
       this.#destination = afterDelivery(this.#destination, this.#run.clock());
-    for (const consignment of group) await this.#settle(consignment);
-    for (const answer of answers) if (answer.status === 'refused') throw new DestinationDown(answer.reason);
+    let at = 0;
+    for (const consignment of group) {
+      const own = answers.slice(at, at + consignment.parcels.length);
+      at += consignment.parcels.length;
+      if (own.length === consignment.parcels.length) await this.#settle(consignment, own);
+    }
   }
 
   async #answers(session: Session, parcels: readonly Parcel[]): Promise<Answer[]> {
@@ -202,8 +228,7 @@ export class Round {
   }
 
   /** Acts on the answers for one file: it leaves the queue when each of its batches is delivered or is a file of its own. */
-  async #settle({ file, parcels, answers }: Consignment): Promise<void> {
-    const single = agentOfFile(file.name) !== undefined;
+  async #settle({ file, single, parcels }: Consignment, answers: readonly Answer[]): Promise<void> {
     let stays = false;
     for (const [index, answer] of answers.entries()) {
       const parcel = parcels[index]!;

@@ -11,14 +11,22 @@ export const MAX_BATCH = 64 * 1024 * 1024;
 export const MAX_UNFOLDED = 256 * 1024 * 1024;
 /** Most changes of key that a header tells of. */
 export const MAX_SUCCESSION = 16;
+/** Most Zstandard frames that a compressed file may have. */
+export const MAX_FRAMES = 4096;
 /** Deepest nesting of objects and arrays in an event. */
 export const MAX_DEPTH = 32;
+
+/** Whether a time of the right form is one: Date.parse also takes 30 February and 24:00, and no database does. */
+function exists(time: string): boolean {
+  const ms = Date.parse(time);
+  return Number.isFinite(ms) && new Date(ms).toISOString() === time;
+}
 
 /** UTC, RFC 3339, exactly three decimals. */
 export const timeSchema = z
   .string()
   .regex(/^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$/, 'a UTC time with milliseconds')
-  .refine((text) => Number.isFinite(Date.parse(text)), 'a time that exists');
+  .refine(exists, 'a time that exists');
 export const sha256Schema = z.string().regex(/^[0-9a-f]{64}$/, '64 hex digits');
 export const uuidSchema = z
   .string()
@@ -66,8 +74,27 @@ export const headerSchema = z
     },
   );
 
-/** An item's or a record's fields: plain JSON. */
-export const fieldsSchema = z.record(z.string(), z.json());
+/** Levels that a schema follows before it says no, far more than MAX_DEPTH, which has an error of its own; unbounded, the stack would end first. */
+const DEEPEST = 1000;
+
+/** Whether a value is plain JSON of at most `depth` levels. z.json() would say so too, but rebuild it without `__proto__`. */
+function isJson(value: unknown, depth: number): boolean {
+  if (value === null || typeof value === 'string' || typeof value === 'boolean') return true;
+  if (typeof value === 'number') return Number.isFinite(value);
+  if (typeof value !== 'object' || depth === 0) return false;
+  const form = Object.getPrototypeOf(value) as unknown;
+  if (!Array.isArray(value) && form !== Object.prototype && form !== null) return false;
+  return Object.values(value).every((member) => isJson(member, depth - 1));
+}
+
+/** Plain JSON under any names, `__proto__` among them. */
+export type Fields = Record<string, z.core.util.JSONType>;
+
+/** An item's or a record's fields, handed on as they are. */
+export const fieldsSchema = z.custom<Fields>(
+  (value) => typeof value === 'object' && value !== null && !Array.isArray(value) && isJson(value, DEEPEST),
+  'an object of plain JSON',
+);
 
 export const bySchema = z.strictObject({
   user: z.string().optional().describe('account name, as the source recorded it'),
@@ -103,7 +130,6 @@ export type Kind = z.infer<typeof kindSchema>;
 export type Header = z.infer<typeof headerSchema>;
 export type BatchEvent = z.infer<typeof eventSchema>;
 export type Trailer = z.infer<typeof trailerSchema>;
-export type Fields = z.infer<typeof fieldsSchema>;
 export type By = z.infer<typeof bySchema>;
 
 /** Which stream a batch belongs to and where in it: the key that archive and store hold it under. */

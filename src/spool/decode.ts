@@ -4,9 +4,9 @@
  */
 import { createHash, createPublicKey, type KeyObject, verify } from 'node:crypto';
 import { promisify } from 'node:util';
-import { zstdDecompress } from 'node:zlib';
+import { type ZstdOptions, zstdDecompress } from 'node:zlib';
 import type { z } from 'zod';
-import { reasonOf } from '../errors.ts';
+import { errorCode, reasonOf } from '../errors.ts';
 import {
   type Batch,
   type BatchEvent,
@@ -15,6 +15,7 @@ import {
   headerSchema,
   MAX_BATCH,
   MAX_DEPTH,
+  MAX_FRAMES,
   MAX_LINE,
   MAX_UNFOLDED,
   type Trailer,
@@ -26,6 +27,8 @@ const LF = 0x0a;
 const HEADER_START = Buffer.from('{"dsac":');
 const EVENT_START = Buffer.from('{"time":');
 const TRAILER_START = Buffer.from('{"end":');
+/** No header with all its fields is shorter: what is need not be parsed. */
+const SHORTEST_HEADER = 150;
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /** Bytes that are not a batch: where they start, the bytes, and why a reader must reject them. */
@@ -124,33 +127,39 @@ function badSignature(header: Header, trailer: Trailer): string | undefined {
   }
 }
 
-/** Where the lines of the batch that starts at `start` lie; throws with the reason when its shape is broken. */
-function frame(
-  bytes: Buffer,
-  start: number,
-): { events: number; trailer: number; end: number; count: number } {
-  let at = start;
-  let count = -1;
-  let events = start;
-  for (;;) {
-    const stop = bytes.indexOf(LF, at);
-    if (stop < 0) throw new Error(count < 0 ? 'cut in the header' : `cut: no trailer after ${count} events`);
-    if (stop - at > MAX_LINE) throw new Error(`a line of ${stop - at} bytes, over ${MAX_LINE}`);
-    if (stop - start > MAX_BATCH) throw new Error(`over ${MAX_BATCH} bytes`);
-    if (count < 0) events = stop + 1;
-    else if (startsWith(bytes, at, TRAILER_START)) return { events, trailer: at, end: stop + 1, count };
-    else if (startsWith(bytes, at, HEADER_START))
-      throw new Error(`cut: a new header after ${count} events, no trailer`);
-    else if (!startsWith(bytes, at, EVENT_START))
-      throw new Error(`line ${count + 2} is neither event nor trailer`);
-    count++;
-    at = stop + 1;
+/** Where the lines of a batch lie, and how many of them are events. */
+interface Frame {
+  readonly events: number;
+  readonly trailer: number;
+  readonly end: number;
+  readonly count: number;
+}
+
+/** Why the line from `at` to `stop` is too long for a batch that begins at `start`, or undefined. */
+function tooLong(start: number, at: number, stop: number): string | undefined {
+  if (stop - at > MAX_LINE) return `a line of ${stop - at} bytes, over ${MAX_LINE}`;
+  return stop - start > MAX_BATCH ? `over ${MAX_BATCH} bytes` : undefined;
+}
+
+/** Where the lines of the batch that starts at `start` lie, or why its shape is broken. Makes no error: a hostile file may have millions. */
+function frame(bytes: Buffer, start: number): Frame | string {
+  let stop = bytes.indexOf(LF, start);
+  if (stop < 0) return 'cut in the header';
+  if (stop - start < SHORTEST_HEADER) return `header: ${stop - start} bytes, too short to be one`;
+  const events = stop + 1;
+  for (let at = start, count = -1; ; count++, at = stop + 1, stop = bytes.indexOf(LF, at)) {
+    if (stop < 0) return `cut: no trailer after ${count} events`;
+    const long = tooLong(start, at, stop);
+    if (long !== undefined) return long;
+    if (count < 0) continue;
+    if (startsWith(bytes, at, TRAILER_START)) return { events, trailer: at, end: stop + 1, count };
+    if (startsWith(bytes, at, HEADER_START)) return `cut: a new header after ${count} events, no trailer`;
+    if (!startsWith(bytes, at, EVENT_START)) return `line ${count + 2} is neither event nor trailer`;
   }
 }
 
-function decodeOne(bytes: Buffer, start: number): { batch: Batch; end: number } {
-  if (!startsWith(bytes, start, HEADER_START)) throw new Error('bytes that are not a batch header');
-  const { events, trailer: trailerAt, end, count } = frame(bytes, start);
+/** The batch that starts at `start`, checked but for its events; throws with the reason when it is none. */
+function checked(bytes: Buffer, start: number, { events, trailer: trailerAt, end, count }: Frame): Batch {
   const header = parseLine(bytes.subarray(start, events - 1), headerSchema, 'header') as Header;
   const trailer = parseLine(bytes.subarray(trailerAt, end - 1), trailerSchema, 'trailer') as Trailer;
   if (trailer.count !== count)
@@ -162,7 +171,19 @@ function decodeOne(bytes: Buffer, start: number): { batch: Batch; end: number } 
   const unsigned = badSignature(header, trailer);
   if (unsigned !== undefined) throw new Error(unsigned);
   const events_ = (): Generator<BatchEvent> => parseEvents(bytes, events, trailerAt);
-  return { batch: { header, trailer, bytes: bytes.subarray(start, end), events: events_ }, end };
+  return { header, trailer, bytes: bytes.subarray(start, end), events: events_ };
+}
+
+/** The batch that starts at `start`, or why there is none. */
+function decodeOne(bytes: Buffer, start: number): Batch | string {
+  if (!startsWith(bytes, start, HEADER_START)) return 'bytes that are not a batch header';
+  const framed = frame(bytes, start);
+  if (typeof framed === 'string') return framed;
+  try {
+    return checked(bytes, start, framed);
+  } catch (error) {
+    return reasonOf(error);
+  }
 }
 
 function nextHeader(bytes: Buffer, from: number): number {
@@ -171,24 +192,84 @@ function nextHeader(bytes: Buffer, from: number): number {
   return at < 0 ? bytes.length : at + 1;
 }
 
-/** Every batch in `bytes` (one batch or a segment, not compressed), and every stretch that is not one, in order. */
+/** Damage from `offset` to `end`, of which the first of `stretches` is told. */
+function damageOf(bytes: Buffer, offset: number, end: number, reason: string, stretches: number): Decoded {
+  const more = stretches > 1 ? ` (and ${stretches - 1} more behind it)` : '';
+  return { damage: { offset, bytes: bytes.subarray(offset, end), reason: `${reason}${more}` } };
+}
+
+/**
+ * Every batch in `bytes` (one batch or a segment, not compressed), and every stretch that is not one, in order. Between two batches
+ * there is one stretch at most, however many broken batches lie in it.
+ */
 export function* decode(bytes: Buffer): Generator<Decoded> {
   if (bytes.length === 0) yield { damage: { offset: 0, bytes, reason: 'empty file' } };
+  let bad: { readonly offset: number; readonly reason: string; stretches: number } | undefined;
   for (let at = 0; at < bytes.length; ) {
-    let next: number;
-    try {
-      const { batch, end } = decodeOne(bytes, at);
-      yield { batch };
-      next = end;
-    } catch (error) {
-      next = nextHeader(bytes, at);
-      yield { damage: { offset: at, bytes: bytes.subarray(at, next), reason: reasonOf(error) } };
+    const found = decodeOne(bytes, at);
+    if (typeof found === 'string') {
+      bad ??= { offset: at, reason: found, stretches: 0 };
+      bad.stretches++;
+      at = nextHeader(bytes, at);
+      continue;
     }
-    at = next;
+    if (bad) yield damageOf(bytes, bad.offset, at, bad.reason, bad.stretches);
+    bad = undefined;
+    yield { batch: found };
+    at += found.bytes.length;
+  }
+  if (bad) yield damageOf(bytes, bad.offset, bytes.length, bad.reason, bad.stretches);
+}
+
+/** How many stretches of damage are told of one by one. */
+const TOLD = 8;
+
+/** What is damaged in a file, for `F.why.json`: where and why; undefined when nothing is. */
+export function damageReason(decoded: readonly Decoded[]): string | undefined {
+  const damages = decoded.flatMap(({ damage }) => damage ?? []);
+  if (damages.length === 0) return undefined;
+  const told = damages.slice(0, TOLD).map(({ offset, reason }) => `at byte ${offset}: ${reason}`);
+  if (damages.length > TOLD) told.push(`and ${damages.length - TOLD} more`);
+  return told.join('; ');
+}
+
+/** What zlib answers with `info`, which its types leave out: the bytes, and how much of the input they came from. */
+interface Unfolded {
+  readonly buffer: Buffer;
+  readonly engine: { readonly bytesWritten: number };
+}
+
+const zstd = promisify(zstdDecompress) as (bytes: Uint8Array, options: ZstdOptions) => Promise<unknown>;
+
+/** The frame that `bytes` begin with, of at most `room` bytes unfolded. */
+async function unfoldFrame(bytes: Uint8Array, room: number): Promise<Unfolded> {
+  try {
+    return (await zstd(bytes, { maxOutputLength: Math.max(1, room), info: true })) as Unfolded;
+  } catch (error) {
+    if (errorCode(error) !== 'ERR_BUFFER_TOO_LARGE') throw error;
+    throw new Error(`unfolds to more than ${MAX_UNFOLDED} bytes`);
   }
 }
 
-const zstd = promisify(zstdDecompress);
+/**
+ * The bytes inside Zstandard frames, one or more (RFC 8878 §3.1); zlib reads one at a time. Rejects when they are damaged, when something else is
+ * between or behind them, and when they unfold to more than the format allows.
+ */
+export async function unfold(bytes: Uint8Array): Promise<Buffer> {
+  const parts: Buffer[] = [];
+  let room = MAX_UNFOLDED;
+  let at = 0;
+  for (let frames = 0; at < bytes.length || frames === 0; frames++) {
+    if (frames >= MAX_FRAMES) throw new Error(`more than ${MAX_FRAMES} frames`);
+    const { buffer, engine } = await unfoldFrame(bytes.subarray(at), room);
+    if (engine.bytesWritten === 0) throw new Error(`no frame at byte ${at}`);
+    room -= buffer.length;
+    if (room < 0) throw new Error(`unfolds to more than ${MAX_UNFOLDED} bytes`);
+    if (buffer.length > 0) parts.push(buffer);
+    at += engine.bytesWritten;
+  }
+  return parts.length === 1 ? parts[0]! : Buffer.concat(parts);
+}
 
 /** What a stored file holds, unfolded first when its name ends in `.zst`. */
 export async function decodeStored(name: string, stored: Buffer): Promise<Decoded[]> {
@@ -198,9 +279,4 @@ export async function decodeStored(name: string, stored: Buffer): Promise<Decode
   } catch (error) {
     return [{ damage: { offset: 0, bytes: stored, reason: `not readable zstd: ${reasonOf(error)}` } }];
   }
-}
-
-/** The bytes inside Zstandard frames; rejects when they are damaged or unfold to more than the format allows. */
-export async function unfold(bytes: Uint8Array): Promise<Buffer> {
-  return zstd(bytes, { maxOutputLength: MAX_UNFOLDED });
 }

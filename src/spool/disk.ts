@@ -4,24 +4,14 @@
  */
 import { randomUUID } from 'node:crypto';
 import { constants } from 'node:fs';
-import {
-  type FileHandle,
-  link,
-  mkdir,
-  open,
-  opendir,
-  readFile,
-  rename,
-  rm,
-  stat,
-  unlink,
-} from 'node:fs/promises';
+import { type FileHandle, link, mkdir, open, opendir, rename, rm, stat, unlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { errorCode, isMissing } from '../errors.ts';
 
 export interface Disk {
   /** Writes a new file whole and fsyncs it; replaces a leftover of the same name. The name is durable only after `sync` of its directory. */
   write(path: string, bytes: Uint8Array, mode?: number): Promise<void>;
+  /** The bytes of a regular file; rejects with the code `NO_FILE` for anything else. */
   read(path: string): Promise<Buffer>;
   rename(from: string, to: string): Promise<void>;
   link(from: string, to: string): Promise<void>;
@@ -40,6 +30,21 @@ async function writeAll(file: FileHandle, bytes: Uint8Array): Promise<void> {
   for (let at = 0; at < bytes.length; ) {
     const { bytesWritten } = await file.write(bytes, at);
     at += bytesWritten;
+  }
+}
+
+/** The error code for what is there but is no regular file. */
+export const NO_FILE = 'EINVAL';
+
+/** Reads a file. Opening a pipe would wait for its writer, reading a device need never end: neither is done. */
+async function readRegular(path: string): Promise<Buffer> {
+  const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  try {
+    if (!(await file.stat()).isFile())
+      throw Object.assign(new Error(`${path} is no regular file`), { code: NO_FILE });
+    return await file.readFile();
+  } finally {
+    await file.close();
   }
 }
 
@@ -65,7 +70,7 @@ export const realDisk: Disk = {
       await file.close();
     }
   },
-  read: (path) => readFile(path),
+  read: readRegular,
   rename,
   link,
   unlink,

@@ -1,11 +1,25 @@
 /** Moving and linking files between a spool's directories: nothing is overwritten, and each step may be repeated after a crash. */
 import { basename, join } from 'node:path';
-import { type Disk, readIfThere, unlessDone } from './disk.ts';
+import { errorCode, isUnreadable } from '../errors.ts';
+import { type Disk, NO_FILE, readIfThere, unlessDone } from './disk.ts';
 
 /** `name`, then with a number before its ending, without end: for what must stand beside another file of that name. */
 function* candidates(name: string): Generator<string> {
   const dot = name.includes('.jsonl') ? name.indexOf('.jsonl') : name.length;
   for (let n = 1; ; n++) yield n === 1 ? name : `${name.slice(0, dot)}~${n}${name.slice(dot)}`;
+}
+
+/** What reading says of a directory, pipe or device, of a socket, and of a link to itself. */
+const NO_FILES = new Set([NO_FILE, 'ENXIO', 'ELOOP']);
+
+/** The bytes under a name; undefined when nothing has it, and `other` when what has it cannot be read: no file, or another user's. */
+async function readTaken(disk: Disk, path: string): Promise<Buffer | 'other' | undefined> {
+  try {
+    return await readIfThere(disk, path);
+  } catch (error) {
+    if (NO_FILES.has(errorCode(error) ?? '') || isUnreadable(error)) return 'other';
+    throw error;
+  }
 }
 
 /**
@@ -20,7 +34,8 @@ export async function moveFile(
 ): Promise<string | undefined> {
   for (const candidate of candidates(name)) {
     const target = join(directory, candidate);
-    const there = await readIfThere(disk, target);
+    const there = await readTaken(disk, target);
+    if (there === 'other') continue;
     if (there === undefined)
       return (await unlessDone(disk.rename(from, target), 'ENOENT')) ? candidate : undefined;
     const bytes = await readIfThere(disk, from);
@@ -38,8 +53,8 @@ export async function linkFile(disk: Disk, from: string, directory: string): Pro
   for (const candidate of candidates(basename(from))) {
     const target = join(directory, candidate);
     if (await unlessDone(disk.link(from, target), 'EEXIST')) return;
-    const [there, bytes] = [await readIfThere(disk, target), await disk.read(from)];
-    if (there?.equals(bytes)) return;
+    const [there, bytes] = [await readTaken(disk, target), await disk.read(from)];
+    if (there !== 'other' && there?.equals(bytes)) return;
   }
 }
 
@@ -58,9 +73,9 @@ export async function sameFile(
   bytes: Uint8Array,
 ): Promise<string | undefined> {
   for (const candidate of candidates(name)) {
-    const there = await readIfThere(disk, join(directory, candidate));
+    const there = await readTaken(disk, join(directory, candidate));
     if (there === undefined) return undefined;
-    if (there.equals(bytes)) return join(directory, candidate);
+    if (there !== 'other' && there.equals(bytes)) return join(directory, candidate);
   }
   return undefined;
 }

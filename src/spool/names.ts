@@ -29,9 +29,3 @@ export function segmentNamer(now: number): () => string {
   let n = 0;
   return () => `segment.${run}.${ordinal(++n)}.jsonl`;
 }
-
-/** The agent that a file name stands for, or undefined for a segment (which may hold several). */
-export function agentOfFile(name: string): string | undefined {
-  const agent = name.slice(0, name.indexOf('.'));
-  return agent === 'segment' ? undefined : agent;
-}

@@ -1,9 +1,9 @@
 /** Routing: gives what is new in a spool to the handlers that want it, and sets aside what is damaged, strange or cannot be read. */
-import { randomBytes } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { isMissing, isUnreadable, reasonOf } from '../errors.ts';
 import { type Batch, type Head, headOf } from './batch.ts';
-import type { Decoded } from './decode.ts';
+import { type Decoded, damageReason } from './decode.ts';
 import { unlessDone } from './disk.ts';
 import { linkFile } from './moves.ts';
 import { batchFile, isBatchFile } from './names.ts';
@@ -50,14 +50,18 @@ export interface Routed {
 /** A file whose batches are all sound and may all go on. */
 interface Sound {
   readonly file: SpoolFile;
+  readonly batches: readonly Batch[];
+}
+
+/** A sound file's way: who wants it, and the heads of the batches in it that are wanted. */
+interface Leaving {
+  readonly file: SpoolFile;
+  readonly wanting: readonly Interest[];
   readonly heads: readonly Head[];
 }
 
 /** Links each file into the queues of the handlers that want it; the names in `new` go once the links are durable. */
-async function handOver(
-  spool: Spool,
-  group: readonly { readonly file: SpoolFile; readonly wanting: readonly Interest[] }[],
-): Promise<void> {
+async function handOver(spool: Spool, group: readonly Pick<Leaving, 'file' | 'wanting'>[]): Promise<void> {
   const touched = new Set<string>();
   for (const { file, wanting } of group) {
     for (const { handler } of wanting) {
@@ -82,7 +86,29 @@ export async function route(
 ): Promise<Routed> {
   const done: Routed = { routed: 0, unwanted: 0, corrupt: 0, unreadable: 0 };
   for (const { handler } of interests) await spool.disk.mkdir(spool.directory('queue', handler));
-  let group: (Sound & { wanting: Interest[] })[] = [];
+  // What the first pass enters again is sound: the second finds nothing more to divide.
+  for (let again = true, pass = 1; again && pass <= 2; pass++) {
+    const asides = setAsideIn(done);
+    done.unwanted = 0;
+    await routeAll(spool, interests, done, { signal, gate });
+    again = setAsideIn(done) > asides;
+  }
+  await setStrangersAside(spool, done);
+  return done;
+}
+
+/** Files and batches that were set aside, which leaves others entered again. */
+function setAsideIn({ corrupt, forged = 0, strange = 0 }: Routed): number {
+  return corrupt + forged + strange;
+}
+
+async function routeAll(
+  spool: Spool,
+  interests: readonly Interest[],
+  done: Routed,
+  { signal, gate }: { signal: AbortSignal | undefined; gate: Gate | undefined },
+): Promise<void> {
+  let group: Leaving[] = [];
   let batches = 0;
   const leave = async (): Promise<void> => {
     await gate?.admit(group.flatMap(({ heads }) => heads));
@@ -92,21 +118,35 @@ export async function route(
   for await (const file of spool.files('new')) {
     if (signal?.aborted) break;
     const sound = await soundFile(spool, file, done, gate);
+    const leaving = sound && (await wantedPart(spool, sound, interests));
     if (sound === undefined) continue;
-    const agents = [...new Set(sound.heads.map(({ agent }) => agent))];
-    const wanting = interests.filter((interest) => agents.some((agent) => interest.wants(agent)));
-    if (wanting.length === 0) {
+    if (leaving === undefined) {
       done.unwanted++;
       continue;
     }
-    group.push({ ...sound, wanting });
-    batches += sound.heads.length;
+    group.push(leaving);
+    batches += leaving.heads.length;
     done.routed++;
     if (group.length >= GROUP || batches >= GROUP_BATCHES) await leave();
   }
   await leave();
-  await setStrangersAside(spool, done);
-  return done;
+}
+
+/** Who wants what of a file; undefined when nobody wants any of it. What of it nobody wants is entered again, to stay in `new`. */
+async function wantedPart(
+  spool: Spool,
+  { file, batches }: Sound,
+  interests: readonly Interest[],
+): Promise<Leaving | undefined> {
+  const agents = [...new Set(batches.map(({ header }) => header.agent))];
+  const wanting = interests.filter((interest) => agents.some((agent) => interest.wants(agent)));
+  if (wanting.length === 0) return undefined;
+  const wanted = new Set(agents.filter((agent) => wanting.some((interest) => interest.wants(agent))));
+  const { yes = [], no = [] } = Object.groupBy(batches, ({ header }) =>
+    wanted.has(header.agent) ? 'yes' : 'no',
+  );
+  await enterAgain(spool, 'unwanted', no);
+  return { file, wanting, heads: yes.map(headOf) };
 }
 
 /** What lies in `new` under a name that no batch has was put there by someone else: kept, but not in the way. */
@@ -139,24 +179,28 @@ async function soundFile(
     done.unreadable++;
     return undefined;
   }
-  const damages = decoded.flatMap(({ damage }) => damage ?? []);
+  const damage = damageReason(decoded);
   const whole = decoded.flatMap(({ batch }) => batch ?? []);
-  if (damages.length > 0) {
+  if (damage !== undefined) {
     done.corrupt++;
-    await rescue(spool, whole);
-    const reason = damages.map((damage) => `at byte ${damage.offset}: ${damage.reason}`).join('; ');
-    await spool.quarantine(file, reason);
+    await enterAgain(spool, 'rescued', whole);
+    await spool.quarantine(file, damage);
     return undefined;
   }
   const passing = gate ? await passGate(spool, file, whole, done, gate) : whole;
-  return passing && { file, heads: passing.map(headOf) };
+  return passing && { file, batches: passing };
 }
 
-/** Enters batches again as a file of their own. */
-async function rescue(spool: Spool, batches: readonly Batch[]): Promise<void> {
+/** Enters some of a file's batches as a segment of their own, before that file goes. Its name is made of its bytes: repeated after a crash it is one file. */
+async function enterAgain(
+  spool: Spool,
+  why: 'rescued' | 'unwanted',
+  batches: readonly Batch[],
+): Promise<void> {
   if (batches.length === 0) return;
   const bytes = Buffer.concat(batches.map((batch) => batch.bytes));
-  await spool.enter(`segment.rescued-${randomBytes(8).toString('hex')}.0000000001.jsonl`, bytes);
+  const digest = createHash('sha256').update(bytes).digest('hex').slice(0, 16);
+  await spool.enter(`segment.${why}-${digest}.0000000001.jsonl`, bytes);
 }
 
 /** The batches of a file when all may go on. Otherwise each that may not is set aside, the others enter again, and it answers undefined. */
@@ -186,7 +230,7 @@ async function passGate(
   }
   for (const { batch, objection } of refused)
     await spool.keepBytes(objection.to, batchFile(batch.header), batch.bytes, objection.reason);
-  await rescue(spool, passing);
+  await enterAgain(spool, 'rescued', passing);
   await spool.delivered(file);
   return undefined;
 }

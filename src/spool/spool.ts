@@ -89,7 +89,10 @@ export class Spool {
       return [
         { damage: { offset: 0, bytes: Buffer.alloc(0), reason: `${size} bytes, over ${MAX_UNFOLDED}` } },
       ];
-    return decodeStored(path, await this.disk.read(path));
+    const stored = await this.disk.read(path);
+    // It may have grown since it was looked at.
+    if (stored.length > MAX_UNFOLDED) return this.open(path);
+    return decodeStored(path, stored);
   }
 
   /** Batch files in one directory, streamed in no order. */

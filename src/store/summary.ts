@@ -14,11 +14,16 @@ function cut(text: string): string {
   return text.length <= MAX ? text : `${text.slice(0, MAX - 1)}…`;
 }
 
+/** A field that is there itself: every object has a `constructor` and a `__proto__` of its prototype. */
+function own(fields: Fields, name: string): Fields[string] | undefined {
+  return Object.hasOwn(fields, name) ? fields[name] : undefined;
+}
+
 /** Names of the fields that differ, sorted. */
 export function changedFields(before: Fields, after: Fields): string[] {
   const names = new Set([...Object.keys(before), ...Object.keys(after)]);
   return [...names]
-    .filter((name) => canonical(before[name] ?? null) !== canonical(after[name] ?? null))
+    .filter((name) => canonical(own(before, name) ?? null) !== canonical(own(after, name) ?? null))
     .sort();
 }
 
@@ -26,7 +31,7 @@ export function changedFields(before: Fields, after: Fields): string[] {
 export function differenceText(before: Fields | undefined, after: Fields | undefined): string {
   if (before && after) {
     const parts = changedFields(before, after).map(
-      (name) => `${name}: ${valueText(before[name])} → ${valueText(after[name])}`,
+      (name) => `${name}: ${valueText(own(before, name))} → ${valueText(own(after, name))}`,
     );
     return cut(parts.join(', '));
   }

@@ -198,6 +198,49 @@ test('a segment leaves the queue when each of its batches is delivered or a file
   assert.deepEqual(yard.ls('failed/picky'), [batchFile(all[2]!.header)]);
 });
 
+test('P2: a batch of an agent called `segment` that is deferred stays, as any other', async (t) => {
+  const yard = new Yard(t);
+  const [batch] = batches(1, 'segment');
+  await yard.enter(batch!);
+  const busy = post('busy', async () => [{ status: 'deferred', reason: 'later' }]);
+  assert.equal((await yard.run([busy])).deliveries[0]!.deferred, 1);
+  assert.deepEqual(yard.ls('queue/busy'), [batchFile(batch!.header)]);
+  const taken: number[] = [];
+  await yard.run([post('busy', takesAll(taken))]);
+  assert.deepEqual(taken, [1]);
+});
+
+test('P4: in a file of several batches under the name of one, each is answered for by itself', async (t) => {
+  const yard = new Yard(t);
+  await yard.spool.create();
+  const all = batches(3);
+  const name = batchFile(all[0]!.header);
+  await yard.spool.enter(name, Buffer.concat(all.map(({ bytes }) => bytes)));
+  const answers: Answer[] = [
+    { status: 'deferred', reason: 'later' },
+    DELIVERED,
+    { status: 'rejected', reason: 'never' },
+  ];
+  await yard.run([post('picky', async (parcels) => parcels.map((parcel) => answers[seqOf(parcel) - 1]!))]);
+  assert.deepEqual(yard.ls('queue/picky'), [name.replace('.jsonl', '~2.jsonl')]);
+  assert.deepEqual(yard.ls('failed/picky'), [batchFile(all[2]!.header)]);
+});
+
+test('P9: a handler is never given more batches at once than it asks for, however many a file holds', async (t) => {
+  const yard = new Yard(t);
+  await yard.spool.create();
+  const all = batches(10);
+  await yard.spool.enter('segment.x.0000000001.jsonl', Buffer.concat(all.map(({ bytes }) => bytes)));
+  const lots: number[] = [];
+  const take: Deliver = async (parcels) => {
+    lots.push(parcels.length);
+    return parcels.map(() => DELIVERED);
+  };
+  const one = post('one', take);
+  const { deliveries } = await yard.run([{ ...one, handler: { ...one.handler, group: 4 } }]);
+  assert.deepEqual([lots, deliveries[0]!.delivered, yard.ls('queue/one')], [[4, 4, 2], 10, []]);
+});
+
 test('a handler that never answers is given up, and what it had stays in its queue', async (t) => {
   const yard = new Yard(t);
   await yard.enter(...batches(1));

@@ -103,7 +103,51 @@ test('an event that nests too deep is refused without being parsed', () => {
 
 test('a compressed file that unfolds to more than the limit is refused', async () => {
   const bomb = zstdCompressSync(Buffer.alloc(300 * 1024 * 1024));
-  await assert.rejects(unfold(bomb));
+  await assert.rejects(unfold(bomb), /unfolds to more than 268435456 bytes/);
+});
+
+test('P7: what several Zstandard frames hold is read whole, and what is none is refused', async () => {
+  const frame = (text: string): Buffer => zstdCompressSync(Buffer.from(text));
+  const skippable = Buffer.from('502a4d1804000000deadbeef', 'hex');
+  const unfolded = async (...parts: Buffer[]): Promise<string> =>
+    (await unfold(Buffer.concat(parts))).toString();
+  assert.equal(await unfolded(frame('one'), frame('two'), frame('three')), 'onetwothree');
+  assert.equal(await unfolded(skippable, frame(''), frame('one'), skippable, frame('two')), 'onetwo');
+  await assert.rejects(unfolded(frame('one'), Buffer.from('junk')));
+  await assert.rejects(unfolded(frame('one'), frame('two').subarray(0, -3)));
+  await assert.rejects(unfolded(Buffer.alloc(0)));
+  const empty = frame('');
+  await assert.rejects(unfolded(...Array.from({ length: 4097 }, () => empty)), /more than 4096 frames/);
+});
+
+test('P7: frames that only together unfold to more than the limit are refused', async () => {
+  const part = zstdCompressSync(Buffer.alloc(129 * 1024 * 1024));
+  await assert.rejects(unfold(Buffer.concat([part, part])), /unfolds to more than 268435456 bytes/);
+});
+
+test('P7: a file of nothing but broken headers is one damage, found in time that grows with its length alone', () => {
+  const bytes = Buffer.alloc(9 * 1_000_000, '{"dsac":\n');
+  const started = performance.now();
+  assert.deepEqual(reasons(bytes), ['header: 8 bytes, too short to be one (and 999999 more behind it)']);
+  assert.ok(performance.now() - started < 10_000);
+});
+
+for (const time of ['2026-02-30T00:00:00.000Z', '2026-01-01T24:00:00.000Z', '2026-01-01T00:00:60.000Z'])
+  test(`P7: ${time} is no time: no database would take it`, () => {
+    const { header } = new FakeNode().next('logins', 'log', []);
+    assert.match(
+      reasons(seal({ ...header, time }, [], new FakeNode().key).bytes)[0]!,
+      /header: time: a time/,
+    );
+    const batch = new FakeNode().next('logins', 'log', [{ ...plainEvent(), time }]);
+    assert.throws(() => [...batch.events()], /event 1: time: a time/);
+  });
+
+test('fields called __proto__ and constructor are data like any other', () => {
+  const fields = JSON.parse('{"__proto__":{"admin":true},"constructor":"x","in":{"__proto__":[1]}}');
+  const [event] = new FakeNode().next('things', 'log', [{ ...plainEvent(), data: fields }]).events();
+  assert.equal(JSON.stringify(event!.data), JSON.stringify(fields));
+  assert.equal(({} as { admin?: boolean }).admin, undefined);
 });
 
 test('the state digest is what sort and sha256sum make of key and fields', () => {

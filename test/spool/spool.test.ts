@@ -1,5 +1,15 @@
 import assert from 'node:assert/strict';
-import { existsSync, readdirSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { type Disk, realDisk } from '../../src/spool/disk.ts';
@@ -65,6 +75,46 @@ test('a batch that no handler wants stays in new', async (t) => {
   await spool.enter(batchFile(batch.header), batch.bytes);
   assert.equal((await spool.route([logins])).unwanted, 1);
   assert.equal(ls(spool, 'new').length, 1);
+});
+
+test('of a segment, too, the batches that no handler wants stay in new', async (t) => {
+  const spool = await makeSpool(t);
+  const node = new FakeNode();
+  const [login, first, second] = [
+    node.next('logins', 'log', [plainEvent()]),
+    node.next('packages', 'log', [plainEvent(1)]),
+    node.next('packages', 'log', [plainEvent(2)]),
+  ];
+  await spool.enter('segment.x.0000000001.jsonl', Buffer.concat([first!.bytes, login!.bytes, second!.bytes]));
+  await spool.route([logins]);
+  await spool.route([logins]);
+  assert.deepEqual(ls(spool, 'queue/only-logins'), ['segment.x.0000000001.jsonl']);
+  const [name, ...more] = ls(spool, 'new');
+  assert.deepEqual(more, []);
+  assert.deepEqual(
+    readFileSync(join(spool.root, 'new', name!)),
+    Buffer.concat([first!.bytes, second!.bytes]),
+  );
+});
+
+test('P4: a directory, pipe, socket or link that has a batch’s name is left alone, and the batch goes beside it', async (t) => {
+  const spool = await makeSpool(t);
+  const batch = new FakeNode().next('logins', 'log', [plainEvent()]);
+  const name = batchFile(batch.header);
+  const beside = (of: string, n: number): string => of.replace('.jsonl', `~${n}.jsonl`);
+  mkdirSync(join(spool.root, 'new', name));
+  execFileSync('mkfifo', [join(spool.root, 'new', beside(name, 2))]);
+  await spool.enter(name, batch.bytes);
+  const third = beside(name, 3);
+  assert.deepEqual(readFileSync(join(spool.root, 'new', third)), batch.bytes);
+
+  const queue = spool.directory('queue', 'all');
+  mkdirSync(join(queue, third), { recursive: true });
+  execFileSync('mkfifo', [join(queue, beside(third, 2))]);
+  symlinkSync('/dev/zero', join(queue, beside(third, 3)));
+  symlinkSync(beside(third, 4), join(queue, beside(third, 4)));
+  assert.deepEqual(await spool.route([all]), { routed: 1, unwanted: 0, corrupt: 0, unreadable: 0 });
+  assert.deepEqual(readFileSync(join(queue, beside(third, 5))), batch.bytes);
 });
 
 test('a damaged segment goes to corrupt with its reason, and the whole batches in it go on', async (t) => {
