@@ -81,7 +81,7 @@ export class Intake {
     const origin = {
       exchange: fields.exchange,
       routingKey: fields.routingKey,
-      messageId: String(properties.messageId),
+      messageId: String(properties.messageId ?? 'without id'),
     };
     await this.#spool.quarantineBytes(
       name,

@@ -186,10 +186,32 @@ function decodeOne(bytes: Buffer, start: number): Batch | string {
   }
 }
 
-function nextHeader(bytes: Buffer, from: number): number {
-  let at = bytes.indexOf(LF, from);
-  while (at >= 0 && !startsWith(bytes, at + 1, HEADER_START)) at = bytes.indexOf(LF, at + 1);
-  return at < 0 ? bytes.length : at + 1;
+/**
+ * How often in one file a header is looked for within a line: what a power cut left of one batch may run into the next. Within a line's JSON no
+ * header stands; that of a hostile file may hold very many, and each try can cost as much as a batch has.
+ */
+const TRIES_IN_LINES = 16;
+
+/** Finds where reading may go on behind damage. */
+class Headers {
+  readonly #bytes: Buffer;
+  #tries = TRIES_IN_LINES;
+
+  constructor(bytes: Buffer) {
+    this.#bytes = bytes;
+  }
+
+  /** The next place behind `from` where a header may begin, or the end. */
+  after(from: number): number {
+    const bytes = this.#bytes;
+    for (let at = bytes.indexOf(HEADER_START, from + 1); at >= 0; at = bytes.indexOf(HEADER_START, at + 1)) {
+      if (bytes[at - 1] === LF) return at;
+      if (this.#tries === 0) continue;
+      this.#tries--;
+      return at;
+    }
+    return bytes.length;
+  }
 }
 
 /** Damage from `offset` to `end`, of which the first of `stretches` is told. */
@@ -204,13 +226,14 @@ function damageOf(bytes: Buffer, offset: number, end: number, reason: string, st
  */
 export function* decode(bytes: Buffer): Generator<Decoded> {
   if (bytes.length === 0) yield { damage: { offset: 0, bytes, reason: 'empty file' } };
+  const headers = new Headers(bytes);
   let bad: { readonly offset: number; readonly reason: string; stretches: number } | undefined;
   for (let at = 0; at < bytes.length; ) {
     const found = decodeOne(bytes, at);
     if (typeof found === 'string') {
       bad ??= { offset: at, reason: found, stretches: 0 };
       bad.stretches++;
-      at = nextHeader(bytes, at);
+      at = headers.after(at);
       continue;
     }
     if (bad) yield damageOf(bytes, bad.offset, at, bad.reason, bad.stretches);

@@ -18,13 +18,19 @@ export interface HowToRun {
   /** Which bin: `dsac` unless given. */
   readonly bin?: string;
   readonly env?: Record<string, string>;
+  /** Whose process it is: the test's own user unless given. */
+  readonly uid?: number;
 }
 
 /** Runs one command line and answers how it ended and what it said. */
-export async function dsac(args: readonly string[], { bin = 'dsac', env = {} }: HowToRun = {}): Promise<Ran> {
+export async function dsac(
+  args: readonly string[],
+  { bin = 'dsac', env = {}, uid }: HowToRun = {},
+): Promise<Ran> {
   const child = spawn(process.execPath, [join(bins, `${bin}.js`), ...args], {
     env: { ...process.env, DSAC_HOME: '', DSAC_CONFIG: '', NODE_OPTIONS: '', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
+    ...(uid === undefined ? {} : { uid, gid: uid }),
   });
   let stdout = '';
   let stderr = '';

@@ -125,6 +125,24 @@ test('P7: frames that only together unfold to more than the limit are refused', 
   await assert.rejects(unfold(Buffer.concat([part, part])), /unfolds to more than 268435456 bytes/);
 });
 
+test('P7: a batch that what was cut off runs into is found, whether the end of a line or of a batch is missing', () => {
+  const node = new FakeNode();
+  const [first, second] = [1, 2].map((n) => node.next('logins', 'log', [plainEvent(n)]).bytes);
+  for (let at = 0; at < first!.length; at++) {
+    const found = [...decode(Buffer.concat([first!.subarray(0, at), second!]))];
+    assert.ok(found.at(-1)!.batch?.bytes.equals(second!), `cut at ${at}`);
+    assert.equal(found.length, at === 0 ? 1 : 2);
+  }
+});
+
+test('P7: headers within lines are looked for a bounded number of times', () => {
+  const line = `{"time":{"dsac":1,${'x'.repeat(200)}\n`;
+  const bytes = Buffer.alloc(line.length * 100_000, line);
+  const started = performance.now();
+  assert.equal(reasons(bytes).length, 1);
+  assert.ok(performance.now() - started < 10_000);
+});
+
 test('P7: a file of nothing but broken headers is one damage, found in time that grows with its length alone', () => {
   const bytes = Buffer.alloc(9 * 1_000_000, '{"dsac":\n');
   const started = performance.now();
