@@ -1,6 +1,7 @@
 /** The shape of etc/dsac/dsac.yaml. What belongs to one plugin is checked by that plugin's own options schema when it is used. */
 import { z } from 'zod';
 import { nameSchema } from './name.ts';
+import { amountSchema } from './size.ts';
 import { DURATION_FORMS, parseDuration } from './time.ts';
 
 /** A duration such as `15m`; parsed to milliseconds. */
@@ -49,10 +50,31 @@ export const handlerKeys = {
 const agentEntry = z.looseObject(agentKeys);
 const handlerEntry = z.looseObject(handlerKeys);
 
+const quotaSchema = z.strictObject({
+  out: amountSchema
+    .optional()
+    .describe(
+      'most that the node’s spool may take: a size (1GiB) or a share of its file system (5%); default 1GiB',
+    ),
+  in: amountSchema.optional().describe('most that the central spool may take; default 20GiB'),
+  files: z.int().min(100).optional().describe('most files in either spool; default 100000'),
+  free: amountSchema
+    .optional()
+    .describe(
+      'what a file system must have left for DSAC to write to it: a size or a share; default 5%, at most 128MiB',
+    ),
+  free_inodes: amountSchema
+    .optional()
+    .describe('inodes that it must have left: a number or a share; default 5%, at most 2000'),
+});
+
 /** Consumer options beside the connection are checked by src/run/consume.ts. */
 export const configSchema = z.strictObject({
   host: z.string().min(1).max(255).optional().describe('the name this node reports; default: its host name'),
   snapshot: durationSchema.optional().describe('how often an inventory is sent whole; default 24h'),
+  quota: quotaSchema
+    .optional()
+    .describe('how much the spools may hold; what does not fit stays where it is, and is told'),
   agents: z
     .record(nameSchema, agentEntry.nullable())
     .optional()

@@ -7,16 +7,14 @@ import type { Paths } from '../config/paths.ts';
 import type { System } from '../host/system.ts';
 import type { Log } from '../log.ts';
 import type { AgentContext, InventoryAgent, LogAgent } from '../plugin/agent.ts';
-import type { BatchEvent } from '../spool/batch.ts';
+import type { Quota, Room } from '../spool/quota.ts';
 import type { Spool } from '../spool/spool.ts';
 import { diff, snapshotEvents } from './diff.ts';
+import { LogBatches } from './log-batches.ts';
+import { changesParts, type Part, snapshotParts } from './parts.ts';
 import { outcomeOf, readInventory, readStretches, type SourceOutcome, type Stretch } from './sources.ts';
 import type { AgentState, AgentStore, Baseline, SpooledBatch } from './state.ts';
-import { nextBatch, type Origin } from './stream.ts';
-
-/** A log batch is closed when it holds this many events or bytes. */
-const BATCH_EVENTS = 5000;
-const BATCH_BYTES = 4 * 1024 * 1024;
+import { type Content, nextBatch, type Origin } from './stream.ts';
 
 /** One agent as configured for this node. */
 export interface Task {
@@ -39,6 +37,16 @@ export interface CollectRun {
   readonly signal: AbortSignal;
   /** Skip agents that ran less than their interval ago. */
   readonly onlyDue: boolean;
+  /** How much the spool may hold; the default when left out. */
+  readonly quota?: Quota;
+}
+
+/** What the agents of one run share. */
+export interface Collection {
+  readonly run: CollectRun;
+  readonly room: Room;
+  /** When this agent began. */
+  readonly started: Date;
 }
 
 /** What a finished reading of an agent amounts to. */
@@ -55,19 +63,20 @@ export class AgentRun {
   readonly #task: Task;
   readonly #store: AgentStore;
   readonly #context: AgentContext;
+  readonly #room: Room;
   #state: AgentState;
 
   constructor(
-    run: CollectRun,
+    { run, room, started }: Collection,
     task: Task,
     store: AgentStore,
     state: AgentState,
-    started: Date,
     signal: AbortSignal,
   ) {
     this.#run = run;
     this.#task = task;
     this.#store = store;
+    this.#room = room;
     this.#state = state;
     this.#context = {
       options: task.options,
@@ -98,88 +107,96 @@ export class AgentRun {
 
     const time = this.#context.now.toISOString();
     const events = first ? [] : diff(agent, before, items, new Set(state.known), time);
-    const batches: SpooledBatch[] = [];
-    if (events.length > 0) batches.push(this.#next('changes', events, items));
     const whole = first || elapsed(state.snapshot, this.#context.now) >= this.#run.snapshotMs;
-    if (whole) batches.push(this.#next('snapshot', snapshotEvents(items, time), items));
+    const parts = [
+      ...(events.length > 0 ? changesParts(events, before, items) : []),
+      ...(whole ? snapshotParts(snapshotEvents(items, time), items, first) : []),
+    ];
     const known = [...new Set([...state.known, ...read])].sort();
-    await this.#commit(
-      batches,
+    await this.#commitParts(
+      parts,
       { ran: time, known, ...(whole ? { snapshot: time } : {}) },
-      batches.length > 0 ? items : undefined,
+      parts.length > 0 ? items : undefined,
     );
     return { state: this.#state, events: events.length, items: items.size, sources };
   }
 
-  async #readLog(agent: LogAgent): Promise<Reading> {
-    const sources: SourceOutcome[] = [];
-    let ready: Stretch[] = [];
-    let total = 0;
-    for (const name of Object.keys(agent.sources)) {
-      let events = 0;
-      try {
-        const stretches = readStretches(agent, name, this.#context, this.#state.cursors[name]);
-        for (;;) {
-          const { done, value } = await orAbort(stretches.next(), this.#context.signal);
-          if (done) break;
-          ready.push(value);
-          events += value.events.length;
-          if (isFull(ready)) {
-            await this.#commitStretches(ready);
-            ready = [];
-          }
-        }
-        sources.push({ name, status: 'ok', events });
-      } catch (error) {
-        sources.push({ ...outcomeOf(name, error), events });
-      }
-      total += events;
+  async #commitParts(
+    parts: readonly Part[],
+    changes: Partial<AgentState>,
+    baseline: Baseline | undefined,
+  ): Promise<void> {
+    let state = this.#state;
+    const batches: SpooledBatch[] = [];
+    for (const part of parts) {
+      const next = this.#next(state, part);
+      batches.push(next.batch);
+      state = next.state;
     }
-    if (sources.every(({ status }) => status !== 'ok') && ready.length === 0) return this.#nothing(sources);
-    await this.#commitStretches(ready, { ran: this.#context.now.toISOString() });
-    return { state: this.#state, events: total, sources };
+    await this.#commit({ ...state, ...changes }, batches, [], baseline);
+  }
+
+  async #readLog(agent: LogAgent): Promise<Reading> {
+    const self = this;
+    const batches = new LogBatches({
+      get state() {
+        return self.#state;
+      },
+      next: (state, events) => this.#next(state, { kind: 'log', events }),
+      stage: async (batch) => {
+        await this.#room.take(batch.bytes.length);
+        await this.#store.stage(batch);
+      },
+      unstage: () => this.#store.unstage(),
+      commit: (state, ready, staged) => this.#commit(state, ready, staged),
+    });
+    const sources: SourceOutcome[] = [];
+    for (const name of Object.keys(agent.sources)) sources.push(await this.#readSource(agent, name, batches));
+    if (sources.every(({ status }) => status !== 'ok') && batches.isEmpty) return this.#nothing(sources);
+    await batches.commit({ ran: this.#context.now.toISOString() });
+    const events = sources.reduce((sum, source) => sum + (source.events ?? 0), 0);
+    return { state: this.#state, events, sources };
+  }
+
+  /** Reads one source. What it throws is its own outcome; that what was read cannot be written ends the run. */
+  async #readSource(agent: LogAgent, name: string, batches: LogBatches): Promise<SourceOutcome> {
+    const stretches = readStretches(agent, name, this.#context, this.#state.cursors[name]);
+    let events = 0;
+    for (;;) {
+      let step: IteratorResult<Stretch>;
+      try {
+        step = await orAbort(stretches.next(), this.#context.signal);
+      } catch (error) {
+        events -= await batches.drop();
+        return { ...outcomeOf(name, error), events };
+      }
+      if (step.done) return { name, status: 'ok', events };
+      events += step.value.events.length;
+      await batches.add(step.value);
+    }
   }
 
   /** No source could be read: nothing moves, except that an agent whose sources are all absent has had its turn. */
   async #nothing(sources: readonly SourceOutcome[]): Promise<Reading> {
     const allAbsent = sources.every(({ status }) => status === 'absent');
-    if (allAbsent) await this.#commit([], { ran: this.#context.now.toISOString() });
+    if (allAbsent) await this.#commit({ ...this.#state, ran: this.#context.now.toISOString() }, []);
     return { state: this.#state, events: 0, sources };
   }
 
-  async #commitStretches(stretches: readonly Stretch[], changes: Partial<AgentState> = {}): Promise<void> {
-    const events = stretches.flatMap((stretch) => stretch.events);
-    const cursors: Record<string, unknown> = { ...this.#state.cursors };
-    for (const { source, cursor } of stretches) if (cursor !== undefined) cursors[source] = cursor;
-    const batches = events.length > 0 ? [this.#next('log', events)] : [];
-    await this.#commit(batches, { ...changes, cursors: cursors as AgentState['cursors'] });
-  }
-
-  #next(kind: 'snapshot' | 'changes' | 'log', events: BatchEvent[], items?: Baseline): SpooledBatch {
-    const content = { agent: this.#task.name, kind, events, ...(items ? { items } : {}) };
-    const { batch, state } = nextBatch(this.#run.origin, this.#state, content, this.#context.now);
-    this.#state = state;
-    return batch;
+  #next(state: AgentState, content: Omit<Content, 'agent'>): { batch: SpooledBatch; state: AgentState } {
+    return nextBatch(this.#run.origin, state, { agent: this.#task.name, ...content }, this.#context.now);
   }
 
   async #commit(
+    state: AgentState,
     batches: readonly SpooledBatch[],
-    changes: Partial<AgentState>,
+    staged: readonly string[] = [],
     baseline?: Baseline,
   ): Promise<void> {
     this.#context.signal.throwIfAborted();
-    this.#state = await this.#store.commit({ ...this.#state, ...changes }, batches, baseline);
+    for (const { bytes } of batches) await this.#room.take(bytes.length);
+    this.#state = await this.#store.commit(state, batches, baseline, staged);
   }
-}
-
-function isFull(stretches: readonly Stretch[]): boolean {
-  let events = 0;
-  let size = 0;
-  for (const stretch of stretches) {
-    events += stretch.events.length;
-    size += stretch.size;
-  }
-  return events >= BATCH_EVENTS || size >= BATCH_BYTES;
 }
 
 /** Milliseconds from `time` to `now`; endless when there is none, or when it lies ahead (the clock went back). */

@@ -3,25 +3,31 @@
  * commit. Every run ends with one receipt batch.
  */
 import { join } from 'node:path';
-import { adviceOf, DsacError } from '../errors.ts';
+import { adviceOf, DsacError, reasonOf } from '../errors.ts';
 import { type Lock, takeLock } from '../lock.ts';
 import type { BatchEvent, Fields } from '../spool/batch.ts';
-import { AgentRun, type CollectRun, elapsed, type Task } from './agent-run.ts';
+import { DEFAULT_QUOTA, isFull, Room } from '../spool/quota.ts';
+import { AgentRun, type Collection, type CollectRun, elapsed, type Task } from './agent-run.ts';
 import { loadIdentity } from './identity.ts';
 import type { SourceOutcome } from './sources.ts';
 import { type AgentState, AgentStore, firstState } from './state.ts';
+import { clearStopped, noteStopped, readStopped, type Stopped } from './stopped.ts';
 import { newEpoch, nextBatch } from './stream.ts';
 
 /** The stream that receipts travel in. */
 export const RECEIPTS = 'receipts';
 /** How long a finishing run waits for another that is writing its receipt, in ms. */
 const RECEIPT_WAIT = 30_000;
+const ROOM_HINT =
+  'nothing is lost: agents go on where they stopped once there is room. dsac spool stat shows what waits and why; send it, make room, or raise quota in dsac.yaml';
 
 /** How one agent fared. `busy`: another process runs it; `not-due`: it ran recently. Neither gets a receipt. */
 export interface AgentOutcome {
   readonly agent: string;
   readonly outcome: 'ok' | 'absent' | 'failed' | 'busy' | 'not-due';
   readonly reason?: string;
+  /** `quota`: there was no room in the spool, or on its disk; nothing moved. `stopped`: told to, or out of time. */
+  readonly cause?: 'quota' | 'stopped';
   readonly started: string;
   readonly durationMs: number;
   readonly events: number;
@@ -80,12 +86,23 @@ async function withPresentKey(run: CollectRun): Promise<CollectRun> {
   return { ...run, origin: { ...run.origin, identity: await loadIdentity(run.paths) } };
 }
 
-async function runLocked(
-  run: CollectRun,
-  task: Task,
-  store: AgentStore,
-  started: Date,
-): Promise<AgentOutcome> {
+/** The system says that a disk is full, but not which. */
+function named({ paths }: CollectRun, error: unknown): unknown {
+  if (!isFull(error) || error instanceof DsacError) return error;
+  return new DsacError('io', `cannot write to ${paths.out} or ${paths.lib}: ${reasonOf(error)}`, {
+    cause: error,
+    hint: ROOM_HINT,
+  });
+}
+
+/** What stopped an agent, where that is nothing of its own. */
+function causeOf(error: unknown, signal: AbortSignal): Pick<AgentOutcome, 'cause'> {
+  if (isFull(error)) return { cause: 'quota' };
+  return signal.aborted ? { cause: 'stopped' } : {};
+}
+
+async function runLocked(collection: Collection, task: Task, store: AgentStore): Promise<AgentOutcome> {
+  const { run, started } = collection;
   const base = nothingRead(task, started);
   const sinceStart = (): number => Math.max(0, run.clock().getTime() - started.getTime());
   const signal = AbortSignal.any([run.signal, deadline(task.timeoutMs)]);
@@ -94,7 +111,9 @@ async function runLocked(
     if (run.onlyDue && elapsed(state.ran, started) < task.everyMs * 0.9) {
       return { ...base, outcome: 'not-due' };
     }
-    const reading = await new AgentRun(await withPresentKey(run), task, store, state, started, signal).read();
+    await collection.room.require();
+    const current = { ...collection, run: await withPresentKey(run) };
+    const reading = await new AgentRun(current, task, store, state, signal).read();
     const { epoch, seq, head } = reading.state;
     return {
       ...base,
@@ -106,25 +125,31 @@ async function runLocked(
       ...(head === null ? {} : { stream: { epoch, seq, sha256: head } }),
     };
   } catch (error) {
-    return { ...base, outcome: 'failed', reason: adviceOf(error), durationMs: sinceStart() };
+    return {
+      ...base,
+      outcome: 'failed',
+      reason: adviceOf(named(run, error)),
+      ...causeOf(error, run.signal),
+      durationMs: sinceStart(),
+    };
   }
 }
 
-async function tryAgent(run: CollectRun, task: Task): Promise<AgentOutcome> {
-  const started = run.clock();
+async function tryAgent(collection: Collection, task: Task): Promise<AgentOutcome> {
+  const { run, started } = collection;
   const { store, lockPath } = agentStore(run, task.name);
   try {
     using lock: Lock | undefined = takeLock(lockPath);
     if (!lock) return { ...nothingRead(task, started), outcome: 'busy' };
-    return await runLocked(run, task, store, started);
+    return await runLocked(collection, task, store);
   } catch (error) {
     return { ...nothingRead(task, started), outcome: 'failed', reason: adviceOf(error) };
   }
 }
 
 /** Runs one agent under its lock. Never throws: whatever goes wrong is in the outcome. */
-async function runAgent(run: CollectRun, task: Task): Promise<AgentOutcome> {
-  const outcome = await tryAgent(run, task);
+async function runAgent(run: CollectRun, room: Room, task: Task): Promise<AgentOutcome> {
+  const outcome = await tryAgent({ run, room, started: run.clock() }, task);
   const { agent, ...fields } = outcome;
   run.log[outcome.outcome === 'failed' ? 'error' : 'info'](
     { agent, ...fields },
@@ -133,11 +158,12 @@ async function runAgent(run: CollectRun, task: Task): Promise<AgentOutcome> {
   return outcome;
 }
 
-function receipt(outcome: AgentOutcome): BatchEvent {
+function receipt(outcome: AgentOutcome, stopped: Stopped | undefined): BatchEvent {
   const {
     agent,
     outcome: how,
     reason,
+    cause,
     started,
     durationMs,
     events,
@@ -157,11 +183,39 @@ function receipt(outcome: AgentOutcome): BatchEvent {
   if (items !== undefined) data.items = items;
   if (stream) data.stream = { ...stream };
   if (reason !== undefined) data.reason = reason;
+  if (cause !== undefined) data.cause = cause;
+  if (stopped) data.stopped = { ...stopped };
   return { time: started, action: how, item: `agent/${agent}`, data };
 }
 
-/** Spools the receipt of a run: one event per agent that ran. */
-async function writeReceipt(run: CollectRun, outcomes: readonly AgentOutcome[]): Promise<void> {
+/** Where the receipts' state says which note of stopped runs has been told. */
+const TOLD = 'stopped';
+
+/** Spools the receipt of a run: one event per agent that ran, and what earlier runs could not leave. */
+async function spoolReceipt(
+  run: CollectRun,
+  room: Room,
+  store: AgentStore,
+  outcomes: readonly AgentOutcome[],
+): Promise<void> {
+  const { disk } = run.spool;
+  const now = run.clock();
+  const state = await recoverState(run, store, now);
+  const note = await readStopped(disk, store.directory);
+  const stopped = note?.since === state.cursors[TOLD] ? undefined : note;
+  const { batch, state: next } = nextBatch(
+    (await withPresentKey(run)).origin,
+    state,
+    { agent: RECEIPTS, kind: 'receipt', events: outcomes.map((outcome) => receipt(outcome, stopped)) },
+    now,
+  );
+  await room.take(batch.bytes.length, 'receipt');
+  const cursors = stopped ? { ...next.cursors, [TOLD]: stopped.since } : next.cursors;
+  await store.commit({ ...next, ran: now.toISOString(), cursors }, [batch]);
+  await clearStopped(disk, store.directory);
+}
+
+async function writeReceipt(run: CollectRun, room: Room, outcomes: readonly AgentOutcome[]): Promise<void> {
   const { store, lockPath } = agentStore(run, RECEIPTS);
   using lock = takeLock(lockPath, RECEIPT_WAIT);
   if (!lock)
@@ -169,21 +223,39 @@ async function writeReceipt(run: CollectRun, outcomes: readonly AgentOutcome[]):
       'tempfail',
       `no receipt written: another run has held ${lockPath} for ${RECEIPT_WAIT / 1000} s`,
     );
-  const now = run.clock();
-  const state = await recoverState(run, store, now);
-  const { batch, state: next } = nextBatch(
-    (await withPresentKey(run)).origin,
-    state,
-    { agent: RECEIPTS, kind: 'receipt', events: outcomes.map(receipt) },
-    now,
-  );
-  await store.commit({ ...next, ran: now.toISOString() }, [batch]);
+  try {
+    await spoolReceipt(run, room, store, outcomes);
+  } catch (error) {
+    await noteStopped(run.spool.disk, store.directory, run.clock().toISOString(), error);
+    throw error;
+  }
 }
 
-/** Runs agents side by side, each under its own lock and deadline, then writes one receipt for those that ran. */
+/** The receipt of a run could not be written. `outcomes` tells how its agents fared all the same. */
+export class NoReceipt extends DsacError {
+  override readonly name = 'NoReceipt';
+  readonly outcomes: readonly AgentOutcome[];
+
+  constructor(error: unknown, outcomes: readonly AgentOutcome[]) {
+    const { kind, hint } = error instanceof DsacError ? error : { kind: 'io' as const, hint: undefined };
+    const advice = hint ?? 'the next receipt tells that this one is missing';
+    super(kind, `no receipt written: ${reasonOf(error)}`, { cause: error, hint: advice });
+    this.outcomes = outcomes;
+  }
+}
+
+/**
+ * Runs agents side by side, each under its own lock and deadline, then writes one receipt for those that ran. Throws `NoReceipt` when it cannot be
+ * written.
+ */
 export async function collect(run: CollectRun, tasks: readonly Task[]): Promise<AgentOutcome[]> {
-  const outcomes = await Promise.all(tasks.map((task) => runAgent(run, task)));
+  const room = new Room(run.spool, run.quota ?? DEFAULT_QUOTA, ROOM_HINT, [run.paths.lib]);
+  const outcomes = await Promise.all(tasks.map((task) => runAgent(run, room, task)));
   const ran = outcomes.filter(({ outcome }) => outcome !== 'busy' && outcome !== 'not-due');
-  if (ran.length > 0) await writeReceipt(run, ran);
+  try {
+    if (ran.length > 0) await writeReceipt(run, room, ran);
+  } catch (error) {
+    throw new NoReceipt(named(run, error), outcomes);
+  }
   return outcomes;
 }

@@ -8,6 +8,7 @@ import { DsacError } from '../errors.ts';
 import type { Agent, AnyAgent } from '../plugin/agent.ts';
 import type { AnyHandler } from '../plugin/handler.ts';
 import { hasPlugin, loadPlugin, pluginNames } from '../plugin/registry.ts';
+import { DEFAULT_QUOTA, type Quota } from '../spool/quota.ts';
 import type { Task } from './agent-run.ts';
 import { RECEIPTS } from './collect.ts';
 import type { Post } from './post.ts';
@@ -17,6 +18,19 @@ const DEFAULT_DEADLINE = 300_000;
 const DEFAULT_ATTEMPTS = 10;
 /** How often an inventory is sent whole unless configured, in ms. */
 export const DEFAULT_SNAPSHOT = 86_400_000;
+
+/** What the central spool may take unless configured. */
+const DEFAULT_IN: Quota['bytes'] = { most: 20 * 1024 ** 3 };
+
+/** The quota of one of this host's spools. */
+export function configuredQuota({ quota = {} }: Pick<Config, 'quota'>, stack: 'out' | 'in'): Quota {
+  return {
+    bytes: quota[stack] ?? (stack === 'in' ? DEFAULT_IN : DEFAULT_QUOTA.bytes),
+    files: quota.files ?? DEFAULT_QUOTA.files,
+    free: quota.free ?? DEFAULT_QUOTA.free,
+    freeInodes: quota.free_inodes ?? DEFAULT_QUOTA.freeInodes,
+  };
+}
 
 /** The handlers of a spool when none are configured: no servers needed. */
 const DEFAULTS = {

@@ -92,11 +92,13 @@ export async function readInventory(
   return { items, sources };
 }
 
-/** Events of a log source up to a point that may be committed, and the cursor that stands behind them. */
+/** Events of a log source up to a point that may be committed, and the cursor that stands behind them; or a part of these, when they are many. */
 export interface Stretch {
   readonly source: string;
   readonly events: BatchEvent[];
   readonly cursor: unknown;
+  /** Whether it ends at a place that the source named: what is not whole counts only together with what follows. */
+  readonly whole: boolean;
   /** Rough size of the events in bytes. */
   readonly size: number;
 }
@@ -104,6 +106,9 @@ export interface Stretch {
 /** A stretch is handed on when it holds this many events or bytes, so that memory does not grow with a log's length. */
 const STRETCH_EVENTS = 5000;
 const STRETCH_BYTES = 4 * 1024 * 1024;
+/** One without a place behind it is cut at this many. */
+const PART_EVENTS = 4 * STRETCH_EVENTS;
+const PART_BYTES = 4 * STRETCH_BYTES;
 
 function toEvent(agent: LogAgent, source: string, event: LogEvent): BatchEvent {
   const { time, action, item, before, after, by, data } = event;
@@ -140,13 +145,15 @@ export async function* readStretches(
       size += lineSize(event, `event '${event.action}' of ${event.time}`, MAX_LINE);
       events.push(event);
     }
-    if (entry.cursor === undefined) continue;
-    reached = entry.cursor;
-    if (events.length >= STRETCH_EVENTS || size >= STRETCH_BYTES) {
-      yield { source, events, cursor: reached, size };
-      events = [];
-      size = 0;
-    }
+    const whole = entry.cursor !== undefined;
+    if (whole) reached = entry.cursor;
+    const enough = whole
+      ? events.length >= STRETCH_EVENTS || size >= STRETCH_BYTES
+      : events.length >= PART_EVENTS || size >= PART_BYTES;
+    if (!enough) continue;
+    yield { source, events, cursor: reached, size, whole };
+    events = [];
+    size = 0;
   }
-  yield { source, events, cursor: reached, size };
+  yield { source, events, cursor: reached, size, whole: true };
 }

@@ -119,17 +119,28 @@ export class AgentStore {
     return items;
   }
 
+  /** Writes a batch durably to where nothing reads it: it counts once a commit names it. */
+  async stage({ name, bytes }: SpooledBatch): Promise<void> {
+    await this.#spool.stage(name, bytes);
+  }
+
+  /** Removes what was staged and will not be committed. */
+  async unstage(): Promise<void> {
+    await this.#spool.sweep(this.#prefix, new Set());
+  }
+
   /**
-   * Commits batches, baseline and state together. `baseline` is the whole inventory after `state.seq`, or undefined when it has not
-   * changed. When it resolves, all of it is durable and the batches are in `new`.
+   * Commits batches, baseline and state together; `staged` names batches that were staged before them. `baseline` is the whole inventory after
+   * `state.seq`, or undefined when it has not changed. When it resolves, all of it is durable and the batches are in `new`.
    */
   async commit(
     state: AgentState,
     batches: readonly SpooledBatch[],
     baseline?: Baseline,
+    staged: readonly string[] = [],
   ): Promise<AgentState> {
-    for (const { name, bytes } of batches) await this.#spool.stage(name, bytes);
-    let next: AgentState = { ...state, pending: batches.map(({ name }) => name) };
+    for (const batch of batches) await this.stage(batch);
+    let next: AgentState = { ...state, pending: [...staged, ...batches.map(({ name }) => name)] };
     if (baseline) {
       const name = `baseline.${state.epoch}.${state.seq}.jsonl`;
       const lines = Array.from(baseline.values(), (item) => `${JSON.stringify(item)}\n`);

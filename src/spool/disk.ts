@@ -3,10 +3,35 @@
  * in another way, so that a test can put a failing or crashing disk beneath them.
  */
 import { randomUUID } from 'node:crypto';
-import { constants } from 'node:fs';
-import { type FileHandle, link, mkdir, open, opendir, rename, rm, stat, unlink } from 'node:fs/promises';
+import { constants, lstatSync } from 'node:fs';
+import {
+  type FileHandle,
+  link,
+  mkdir,
+  open,
+  opendir,
+  rename,
+  rm,
+  stat,
+  statfs,
+  unlink,
+} from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { errorCode, isMissing } from '../errors.ts';
+
+/** What a file system has, and what an ordinary user may still take of it. Inodes are 0 where it has no fixed number of them. */
+export interface Space {
+  readonly bytes: number;
+  readonly freeBytes: number;
+  readonly inodes: number;
+  readonly freeInodes: number;
+}
+
+/** What files take on disk. A file with several names counts once, in equal shares. */
+export interface Usage {
+  bytes: number;
+  files: number;
+}
 
 export interface Disk {
   /** Writes a new file whole and fsyncs it; replaces a leftover of the same name. The name is durable only after `sync` of its directory. */
@@ -24,6 +49,20 @@ export interface Disk {
   list(directory: string): AsyncGenerator<string>;
   /** Size in bytes and time of last change in ms, or undefined when it is not there. */
   stat(path: string): Promise<{ size: number; mtimeMs: number; links: number } | undefined>;
+  /** Writes over the beginning of a file that is there, and fsyncs it: takes no new space where the file is as long already. */
+  overwrite(path: string, bytes: Uint8Array): Promise<void>;
+  /** What the file system that holds a directory has and has left; undefined when the directory is not there. */
+  space(directory: string): Promise<Space | undefined>;
+  /** What all files below a directory take; no longer counted once it is more than `most`. */
+  usage(directory: string, most: Usage): Promise<Usage>;
+}
+
+/** What a file takes: blocks of 512 bytes (stat(2)), divided among its names. Gone meanwhile: nothing. */
+function addUsage(used: Usage, path: string): void {
+  const found = lstatSync(path, { throwIfNoEntry: false });
+  if (!found) return;
+  used.bytes += (found.blocks * 512) / found.nlink;
+  used.files += 1 / found.nlink;
 }
 
 async function writeAll(file: FileHandle, bytes: Uint8Array): Promise<void> {
@@ -65,6 +104,10 @@ export const realDisk: Disk = {
     try {
       await writeAll(file, bytes);
       await file.sync();
+    } catch (error) {
+      // What a full disk took of it would only keep the disk full.
+      await rm(path, { force: true }).catch(() => {});
+      throw error;
     } finally {
       // A failed fsync leaves the file's state unknown: the descriptor is given up, and the next try writes a new file.
       await file.close();
@@ -97,6 +140,41 @@ export const realDisk: Disk = {
       if (isMissing(error)) return undefined;
       throw error;
     }
+  },
+  async overwrite(path, bytes) {
+    const file = await open(path, 'r+');
+    try {
+      await writeAll(file, bytes);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+  },
+  async space(directory) {
+    try {
+      const { bsize, blocks, bavail, files, ffree } = await statfs(directory);
+      return { bytes: blocks * bsize, freeBytes: bavail * bsize, inodes: files, freeInodes: ffree };
+    } catch (error) {
+      if (isMissing(error)) return undefined;
+      throw error;
+    }
+  },
+  async usage(directory, most) {
+    const used: Usage = { bytes: 0, files: 0 };
+    const directories = [directory];
+    for (let at = directories.pop(); at !== undefined; at = directories.pop()) {
+      try {
+        for await (const entry of await opendir(at, { bufferSize: 512 })) {
+          const path = join(at, entry.name);
+          if (entry.isDirectory()) directories.push(path);
+          else addUsage(used, path);
+          if (used.bytes > most.bytes || used.files > most.files) return used;
+        }
+      } catch (error) {
+        if (!isMissing(error)) throw error;
+      }
+    }
+    return used;
   },
 };
 

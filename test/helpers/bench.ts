@@ -11,6 +11,7 @@ import { createIdentity, loadIdentity } from '../../src/run/identity.ts';
 import { originOf } from '../../src/run/stream.ts';
 import type { Batch, BatchEvent } from '../../src/spool/batch.ts';
 import { decode } from '../../src/spool/decode.ts';
+import type { Quota } from '../../src/spool/quota.ts';
 import { Spool } from '../../src/spool/spool.ts';
 import { temporary } from './tree.ts';
 
@@ -27,8 +28,11 @@ export class Bench {
   /** The tree that agents look at. */
   rootfs = '/';
 
-  constructor(t: TestContext) {
-    this.paths = pathsBelow(temporary(t));
+  /** How much the spool may hold. */
+  quota: Quota | undefined;
+
+  constructor(t: TestContext, home: string = temporary(t)) {
+    this.paths = pathsBelow(home);
     this.spool = new Spool(this.paths.out);
   }
 
@@ -48,6 +52,7 @@ export class Bench {
       clock: () => this.now,
       signal: new AbortController().signal,
       onlyDue: options.onlyDue ?? false,
+      ...(this.quota && { quota: this.quota }),
     };
     const task = {
       name: agent.name,

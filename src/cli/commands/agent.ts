@@ -28,9 +28,10 @@ async function listAgents(setting: Setting): Promise<void> {
 
 /** Tells a person at a terminal how each agent fared; under cron only what failed. */
 function tell(program: string, outcomes: readonly AgentOutcome[]): void {
-  for (const { agent, outcome, reason, events, items, durationMs } of outcomes) {
-    if (outcome === 'failed') say(program, `${agent}: failed: ${reason}`);
-    else if (process.stderr.isTTY) {
+  for (const { agent, outcome, reason, cause, events, items, durationMs } of outcomes) {
+    if (outcome === 'failed') {
+      if (cause !== 'quota') say(program, `${agent}: failed: ${reason}`);
+    } else if (process.stderr.isTTY) {
       const counts = [
         `${events} events`,
         ...(items === undefined ? [] : [`${items} items`]),
@@ -41,16 +42,37 @@ function tell(program: string, outcomes: readonly AgentOutcome[]): void {
   }
 }
 
+/** One line for all agents that found no room: the reason is the same, and it is not theirs. */
+function tellFull(program: string, outcomes: readonly AgentOutcome[]): void {
+  const stopped = outcomes.filter(({ cause }) => cause === 'quota');
+  if (stopped.length === 0) return;
+  const names = stopped.map(({ agent }) => agent).join(', ');
+  say(program, `stopped for lack of room: ${names}: ${stopped[0]!.reason}`);
+}
+
+/** What the outcomes amount to: a source that could not be read is for a person to mend, what was only stopped goes on by itself. */
+function exitOf(outcomes: readonly AgentOutcome[]): number {
+  const failed = outcomes.filter(({ outcome }) => outcome === 'failed');
+  if (failed.some(({ cause }) => cause === undefined)) return EXIT.unavailable;
+  return failed.length > 0 ? EXIT.tempfail : EXIT.ok;
+}
+
 async function runAgents(setting: Setting, tasks: Task[], onlyDue: boolean): Promise<void> {
-  const [{ collect }, { originOf }, { loadIdentity }, { Spool }, { System }, { DEFAULT_SNAPSHOT }] =
-    await Promise.all([
-      import('../../run/collect.ts'),
-      import('../../run/stream.ts'),
-      import('../../run/identity.ts'),
-      import('../../spool/spool.ts'),
-      import('../../host/system.ts'),
-      import('../../run/configured.ts'),
-    ]);
+  const [
+    { collect, NoReceipt },
+    { originOf },
+    { loadIdentity },
+    { Spool },
+    { System },
+    { configuredQuota, DEFAULT_SNAPSHOT },
+  ] = await Promise.all([
+    import('../../run/collect.ts'),
+    import('../../run/stream.ts'),
+    import('../../run/identity.ts'),
+    import('../../spool/spool.ts'),
+    import('../../host/system.ts'),
+    import('../../run/configured.ts'),
+  ]);
   const { config, paths, log, clock, signal, program, options } = setting;
   const system = new System(options.rootfs);
   const origin = await originOf(system, await loadIdentity(paths), config.host);
@@ -66,10 +88,18 @@ async function runAgents(setting: Setting, tasks: Task[], onlyDue: boolean): Pro
     signal,
     onlyDue,
     snapshotMs: config.snapshot ?? DEFAULT_SNAPSHOT,
+    quota: configuredQuota(config, 'out'),
   };
-  const outcomes = await collect(run, tasks);
-  tell(program, outcomes);
-  if (outcomes.some(({ outcome }) => outcome === 'failed')) process.exitCode = EXIT.unavailable;
+  try {
+    const outcomes = await collect(run, tasks);
+    tell(program, outcomes);
+    tellFull(program, outcomes);
+    process.exitCode = exitOf(outcomes);
+  } catch (error) {
+    // The receipt is not there for the same reason: one line for both.
+    if (error instanceof NoReceipt) tell(program, error.outcomes);
+    throw error;
+  }
 }
 
 async function runAgent(names: string[], options: AgentOptions): Promise<void> {
