@@ -5,6 +5,7 @@ import { reasonOf } from '../src/errors.ts';
 import { isFileTrouble } from '../src/plugin/file-trouble.ts';
 import { DELIVERED, DestinationDown, defineDispatcher, type Parcel } from '../src/plugin/handler.ts';
 import { batchFile } from '../src/spool/names.ts';
+import { DEFAULT_QUOTA, isFull, Room } from '../src/spool/quota.ts';
 import { Spool } from '../src/spool/spool.ts';
 
 const options = z.strictObject({
@@ -44,14 +45,18 @@ export default defineDispatcher({
   name: 'directory',
   summary: 'hands batches to another spool on this host, by hard link where it can',
   options,
-  async open({ options: { path }, paths }) {
+  async open({ options: { path }, paths, quota = DEFAULT_QUOTA }) {
     const spool = await targetSpool(path, paths);
+    const room = new Room(spool, quota, '');
     return {
       async deliver(parcels) {
         try {
-          for (const parcel of parcels) await hand(spool, parcel);
+          for (const parcel of parcels) {
+            await room.take(parcel.batch.bytes.length);
+            await hand(spool, parcel);
+          }
         } catch (error) {
-          if (!isFileTrouble(error)) throw error;
+          if (!isFileTrouble(error) && !isFull(error)) throw error;
           throw new DestinationDown(`${spool.root}: ${reasonOf(error)}`, { cause: error });
         }
         return parcels.map(() => DELIVERED);

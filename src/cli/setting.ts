@@ -4,6 +4,7 @@ import { join, resolve } from 'node:path';
 import { type Command, InvalidArgumentError } from 'commander';
 import type { Config } from '../config/load.ts';
 import { type Paths, pathsBelow } from '../config/paths.ts';
+import { DURATION_FORMS, parseDuration } from '../config/time.ts';
 import { DsacError } from '../errors.ts';
 import { type Log, openLog } from '../log.ts';
 import { say } from './terminal.ts';
@@ -65,9 +66,31 @@ export function withCommon(command: Command): Command {
     .option('--verbose', 'log to stderr too');
 }
 
+function maxTime(text: string): number {
+  const ms = parseDuration(text);
+  if (ms === undefined || ms === 0)
+    throw new DsacError('usage', `--max-time: '${text}' is not a duration`, {
+      hint: `use ${DURATION_FORMS}`,
+    });
+  return ms;
+}
+
+/** Adds `--max-time` to a command that can leave the rest of its work to the next run; its value comes in ms. */
+export function withMaxTime(command: Command): Command {
+  return command.option('--max-time <duration>', 'leave after this long at the latest', maxTime);
+}
+
 /** Where DSAC's files are for these options. */
 export function pathsFor(options: CommonOptions): Paths {
   return pathsBelow(options.home ?? (process.env.DSAC_HOME || '/'));
+}
+
+/** Aborts with `signal`, or once the command has run for `maxTime` ms. */
+export function within(signal: AbortSignal, maxTime: number | undefined): AbortSignal {
+  if (maxTime === undefined) return signal;
+  const controller = new AbortController();
+  setTimeout(() => controller.abort(new Error('the time given by --max-time is over')), maxTime).unref();
+  return AbortSignal.any([signal, controller.signal]);
 }
 
 /** Aborted by the first SIGTERM or SIGINT; a second one ends the process at once. */

@@ -6,6 +6,7 @@ import type { z } from 'zod';
 import type { Paths } from '../config/paths.ts';
 import type { Log } from '../log.ts';
 import type { Batch } from '../spool/batch.ts';
+import type { Quota } from '../spool/quota.ts';
 
 /** A batch on its way to a handler: the batch, and the spool file it is in (a segment may hold others too). */
 export interface Parcel {
@@ -36,6 +37,8 @@ export interface HandlerContext<O = unknown> {
   /** The database that reports read, as configured. */
   readonly store: StoreAddress;
   readonly log: Log;
+  /** How much a spool that it fills may hold; the default when left out. */
+  readonly quota?: Quota | undefined;
   /** Aborted when the deadline passes or the run is told to stop. */
   readonly signal: AbortSignal;
   /** For handlers that print: writes text for people to stdout. */

@@ -115,9 +115,11 @@ async function runLocked(collection: Collection, task: Task, store: AgentStore):
     const current = { ...collection, run: await withPresentKey(run) };
     const reading = await new AgentRun(current, task, store, state, signal).read();
     const { epoch, seq, head } = reading.state;
+    const how = overall(reading.sources);
     return {
       ...base,
-      ...overall(reading.sources),
+      ...how,
+      ...(how.outcome === 'failed' && run.signal.aborted ? { cause: 'stopped' as const } : {}),
       durationMs: sinceStart(),
       events: reading.events,
       sources: reading.sources,

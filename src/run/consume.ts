@@ -11,6 +11,7 @@ import { pause } from '../amqp/wait.ts';
 import { DsacError, errorCode, reasonOf } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { DestinationDown } from '../plugin/handler.ts';
+import { DEFAULT_QUOTA, NoRoom, type Quota, Room } from '../spool/quota.ts';
 import type { Spool } from '../spool/spool.ts';
 import { Intake } from './intake.ts';
 
@@ -27,6 +28,8 @@ const DEAD_EVERY = 60_000;
 /** First and longest wait before connecting again, in ms; drawn evenly from zero up ("full jitter"). */
 const FIRST_WAIT = 1_000;
 const LONGEST_WAIT = 60_000;
+/** How long one that follows waits, in ms, before it looks again whether a full spool has room. */
+const ROOM_WAIT = 5_000;
 
 /** The `consume` section of the configuration. */
 export const consumeSchema = z.strictObject({
@@ -62,6 +65,8 @@ export interface ConsumeRun {
   /** Stay and reconnect, instead of leaving when the queue is empty. */
   readonly follow: boolean;
   readonly maxTimeMs?: number;
+  /** How much the spool may hold; the default when left out. */
+  readonly quota?: Quota;
 }
 
 export interface Consumed {
@@ -77,6 +82,15 @@ export interface Consumed {
   readonly recovered: number;
   /** Why it ended before the queue was empty, when the connection was lost after some had been taken. */
   readonly lost?: string;
+  /** Set when it ended for lack of room: what is in the queue is still there. */
+  readonly full?: NoRoom;
+}
+
+/** One process' work: what it has taken, and the room that there is for more. */
+interface Work {
+  readonly run: ConsumeRun;
+  readonly intake: Intake;
+  readonly room: Room;
 }
 
 /** Declares exchange, queue and dead letter queue on the broker; repeating it changes nothing. */
@@ -121,8 +135,8 @@ interface Emptying {
 
 /** Takes a queue's messages until it is empty (unless following), `stop` aborts, or the connection is lost. */
 async function empty(
+  { intake, room }: Work,
   broker: Broker,
-  intake: Intake,
   stop: AbortSignal,
   { queue, prefetch, follow, between }: Emptying,
 ): Promise<void> {
@@ -139,10 +153,15 @@ async function empty(
     const last = messages.at(-1);
     if (!last) return false;
     await intake.store(messages);
+    room.add(messages.reduce((sum, { content }) => sum + content.length, 0));
     receiver.acknowledge(last);
     return true;
   };
+  let full: unknown;
   while (!hurry.aborted) {
+    // A delivery that is handed back counts against the message: so no more are asked for, and those handed over are still taken.
+    full = await room.require().catch((error: unknown) => error);
+    if (full !== undefined) break;
     const some = await store(IDLE);
     if (!some && !follow && (await queueLength(broker, queue)) === 0) break;
     await between();
@@ -152,37 +171,39 @@ async function empty(
   while (receiver.alive && (await store(0)));
   await receiver.close();
   if (receiver.gone.aborted) throw receiver.gone.reason;
+  if (full !== undefined) throw full;
 }
 
 /**
  * Takes in what the queue gave up on, which is whole batches: consumers that were killed, or messages that together were too much for one. So
  * few at a time, and after all others.
  */
-async function recover(run: ConsumeRun, broker: Broker, intake: Intake, stop: AbortSignal): Promise<void> {
+async function recover(work: Work, broker: Broker, stop: AbortSignal): Promise<void> {
+  const { run, intake } = work;
   const queue = deadLetters(run.options.queue);
   const messages = await queueLength(broker, queue);
   if (!messages || stop.aborted) return;
   const before = intake.count.messages;
   const nothing = async (): Promise<void> => {};
-  await empty(broker, intake, stop, { queue, prefetch: DEAD_PREFETCH, follow: false, between: nothing });
+  await empty(work, broker, stop, { queue, prefetch: DEAD_PREFETCH, follow: false, between: nothing });
   const recovered = intake.count.messages - before;
   intake.count.recovered += recovered;
   run.log.warn({ queue, messages: recovered }, 'taken in what the queue had given up on');
 }
 
 /** One connection's worth of consuming: until the queue is empty (unless following), `stop` aborts, or the connection is lost. */
-async function drain(run: ConsumeRun, broker: Broker, intake: Intake, stop: AbortSignal): Promise<void> {
-  const { queue, prefetch } = run.options;
-  const { follow } = run;
-  if ((await queueLength(broker, queue)) === undefined) await declareTopology(broker, run.options);
+async function drain(work: Work, broker: Broker, stop: AbortSignal): Promise<void> {
+  const { queue, prefetch } = work.run.options;
+  const { follow } = work.run;
+  if ((await queueLength(broker, queue)) === undefined) await declareTopology(broker, work.run.options);
   let looked = Number.NEGATIVE_INFINITY;
   const between = async (): Promise<void> => {
     if (!follow || performance.now() - looked < DEAD_EVERY) return;
     looked = performance.now();
-    await recover(run, broker, intake, stop);
+    await recover(work, broker, stop);
   };
-  await empty(broker, intake, stop, { queue, prefetch, follow, between });
-  await recover(run, broker, intake, stop);
+  await empty(work, broker, stop, { queue, prefetch, follow, between });
+  await recover(work, broker, stop);
 }
 
 function diskTrouble(error: unknown, spool: Spool): unknown {
@@ -195,10 +216,12 @@ function diskTrouble(error: unknown, spool: Spool): unknown {
 }
 
 /** Consumes once. Answers why the connection was lost when it was lost after something had been taken; throws when nothing was. */
-async function once(run: ConsumeRun, intake: Intake, stop: AbortSignal): Promise<string | undefined> {
+async function once(work: Work, stop: AbortSignal): Promise<string | undefined> {
+  const { run, intake, room } = work;
   const before = intake.count.messages;
   try {
-    await connected(run, 'dsac consume', (broker) => drain(run, broker, intake, stop));
+    await room.require();
+    await connected(run, 'dsac consume', (broker) => drain(work, broker, stop));
     return undefined;
   } catch (error) {
     const lost = error instanceof DsacError && error.kind === 'unavailable';
@@ -208,14 +231,20 @@ async function once(run: ConsumeRun, intake: Intake, stop: AbortSignal): Promise
 }
 
 /** Consumes and connects again whenever the broker goes, until `stop` aborts. */
-async function follow(run: ConsumeRun, intake: Intake, stop: AbortSignal): Promise<void> {
+async function follow(work: Work, stop: AbortSignal): Promise<void> {
+  const { run } = work;
   let failures = 0;
   while (!stop.aborted) {
     let reason: string | undefined;
     try {
-      reason = await once(run, intake, stop);
+      reason = await once(work, stop);
       failures = 0;
     } catch (error) {
+      if (error instanceof NoRoom) {
+        run.log.warn({ reason: error.message }, 'no room: taking nothing until there is');
+        await pause(ROOM_WAIT, stop);
+        continue;
+      }
       if (!(error instanceof DsacError && error.kind === 'unavailable')) throw error;
       reason = error.message;
     }
@@ -228,17 +257,26 @@ async function follow(run: ConsumeRun, intake: Intake, stop: AbortSignal): Promi
 
 /**
  * Consumes a queue into the spool: until it is empty, or with `follow` until told to stop. The queue is declared when it does not exist.
- * Throws `unavailable` when the broker cannot be reached, `io` when the spool cannot be written; neither loses a message.
+ * Throws `unavailable` when the broker cannot be reached, `io` when the spool cannot be written; neither loses a message. A full spool ends it, or lets it
+ * wait when it follows.
  */
 export async function consume(run: ConsumeRun): Promise<Consumed> {
   await run.spool.create();
   const intake = new Intake(run.spool, run.log, Date.now());
   const limit = run.maxTimeMs === undefined ? [] : [AbortSignal.timeout(run.maxTimeMs)];
   const stop = AbortSignal.any([run.signal, ...limit]);
+  const hint =
+    'nothing is lost: the broker keeps what is not taken. dsac spool stat --stack in shows what waits; dsac process works it off; or raise quota.in in dsac.yaml';
+  const work = { run, intake, room: new Room(run.spool, run.quota ?? DEFAULT_QUOTA, hint) };
   if (run.follow) {
-    await follow(run, intake, stop);
+    await follow(work, stop);
     return intake.count;
   }
-  const lost = await once(run, intake, stop);
-  return lost === undefined ? intake.count : { ...intake.count, lost };
+  try {
+    const lost = await once(work, stop);
+    return lost === undefined ? intake.count : { ...intake.count, lost };
+  } catch (error) {
+    if (error instanceof NoRoom) return { ...intake.count, full: error };
+    throw error;
+  }
 }

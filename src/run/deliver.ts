@@ -3,8 +3,9 @@
  * handler that is slow, down or broken delays only itself (P4): each has its own lock, deadline and backoff.
  */
 import { join } from 'node:path';
-import { adviceOf } from '../errors.ts';
+import { adviceOf, reasonOf } from '../errors.ts';
 import { takeLock } from '../lock.ts';
+import { isFull } from '../spool/quota.ts';
 import type { Interest, Routed } from '../spool/spool.ts';
 import { isToWait, readDestination } from './destination.ts';
 import { type DeliverRun, type Delivery, handlersDirectory, type Post, wants } from './post.ts';
@@ -12,6 +13,8 @@ import { Round } from './round.ts';
 
 export interface Delivered {
   readonly routed: Routed | undefined;
+  /** Why not all that is new could be routed. What was routed before is delivered all the same. */
+  readonly unrouted?: string;
   readonly deliveries: readonly Delivery[];
   /** Queues of handlers that are not configured (any more), with files in them. */
   readonly orphans: readonly { readonly handler: string; readonly files: number }[];
@@ -62,6 +65,21 @@ async function route(run: DeliverRun, posts: readonly Post[]): Promise<Routed | 
   return await run.spool.route(interests, run.signal, run.gate);
 }
 
+/** On a full disk nothing can be routed, but delivering what was makes room. */
+async function routeOrWhy(
+  run: DeliverRun,
+  posts: readonly Post[],
+): Promise<Pick<Delivered, 'routed' | 'unrouted'>> {
+  try {
+    return { routed: await route(run, posts) };
+  } catch (error) {
+    if (!isFull(error)) throw error;
+    const unrouted = `cannot route in ${run.spool.root}: ${reasonOf(error)}`;
+    run.log.error({ reason: unrouted }, 'not routed');
+    return { routed: undefined, unrouted };
+  }
+}
+
 async function orphans(run: DeliverRun, posts: readonly Post[]): Promise<Delivered['orphans']> {
   const found: { handler: string; files: number }[] = [];
   for (const handler of await run.spool.handlers('queue')) {
@@ -76,8 +94,9 @@ async function orphans(run: DeliverRun, posts: readonly Post[]): Promise<Deliver
 /** Routes what is new to all posts, then lets the posts (or those that `only` names) work side by side until their queues are empty. */
 export async function deliver(run: DeliverRun, posts: readonly Post[]): Promise<Delivered> {
   await run.spool.create();
-  const routed = await route(run, posts);
+  const { routed, unrouted } = await routeOrWhy(run, posts);
   const driven = posts.filter(({ name }) => run.only?.includes(name) ?? true);
   const deliveries = await Promise.all(driven.map((post) => runPost(run, post)));
-  return { routed, deliveries, orphans: await orphans(run, posts) };
+  const left = await orphans(run, posts);
+  return { routed, ...(unrouted === undefined ? {} : { unrouted }), deliveries, orphans: left };
 }

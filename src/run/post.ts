@@ -3,6 +3,7 @@ import { join, matchesGlob } from 'node:path';
 import type { Paths } from '../config/paths.ts';
 import type { Log } from '../log.ts';
 import type { AnyHandler, StoreAddress } from '../plugin/handler.ts';
+import type { Quota } from '../spool/quota.ts';
 import type { Gate } from '../spool/route.ts';
 import type { Spool } from '../spool/spool.ts';
 
@@ -34,6 +35,8 @@ export interface DeliverRun {
   readonly only: readonly string[] | undefined;
   /** What decides which batches are routed; without it, all. */
   readonly gate?: Gate | undefined;
+  /** How much a central spool on this host may hold; the default when left out. */
+  readonly quota?: Quota;
 }
 
 /** How one handler's run went, in batches. */

@@ -209,8 +209,8 @@ export class Round {
 
   async #open(): Promise<Session> {
     const { name, options, handler, deadlineMs } = this.#post;
-    const { paths, store, log, print } = this.#run;
-    const context: HandlerContext = { name, options, paths, store, log, print, signal: this.#now };
+    const { paths, store, log, print, quota } = this.#run;
+    const context: HandlerContext = { name, options, paths, store, log, quota, print, signal: this.#now };
     return beforeAbort(handler.open(context), this.#now, `not connected within ${deadlineMs / 1000} s`);
   }
 

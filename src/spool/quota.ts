@@ -77,13 +77,18 @@ export class Room {
   async take(bytes: number, how: 'plain' | 'receipt' = 'plain'): Promise<void> {
     const lack = await this.#lack(bytes, how === 'receipt' ? RESERVE : 0);
     if (lack !== undefined) throw new NoRoom(lack, this.#hint);
+    this.add(bytes);
+  }
+
+  /** Counts in a file that was written. */
+  add(bytes: number): void {
     this.#used.bytes += Math.max(bytes, BLOCK);
     this.#used.files += 1;
   }
 
   /** Throws `NoRoom` where not even a small file fits. */
-  async require(bytes = BLOCK): Promise<void> {
-    const lack = await this.#lack(bytes, 0);
+  async require(): Promise<void> {
+    const lack = await this.#lack(BLOCK, 0);
     if (lack !== undefined) throw new NoRoom(lack, this.#hint);
   }
 

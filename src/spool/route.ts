@@ -1,11 +1,11 @@
 /** Routing: gives what is new in a spool to the handlers that want it, and sets aside what is damaged, strange or cannot be read. */
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
-import { isMissing, isUnreadable, reasonOf } from '../errors.ts';
+import { errorCode, isMissing, isUnreadable, reasonOf } from '../errors.ts';
 import { type Batch, type Head, headOf } from './batch.ts';
 import { type Decoded, damageReason } from './decode.ts';
 import { unlessDone } from './disk.ts';
-import { linkFile } from './moves.ts';
+import { linkFile, moveFile } from './moves.ts';
 import { batchFile, isBatchFile } from './names.ts';
 import type { Spool, SpoolFile } from './spool.ts';
 
@@ -60,18 +60,33 @@ interface Leaving {
   readonly heads: readonly Head[];
 }
 
+/** Links a file into the queues that want it; true when its name in `new` is still to go. A disk without room for another name may still move this one. */
+async function handOn(
+  spool: Spool,
+  { file, wanting }: Pick<Leaving, 'file' | 'wanting'>,
+  touched: Set<string>,
+): Promise<boolean> {
+  for (const { handler } of wanting) {
+    const directory = spool.directory('queue', handler);
+    touched.add(directory);
+    try {
+      await linkFile(spool.disk, file.path, directory);
+    } catch (error) {
+      if (wanting.length > 1 || errorCode(error) !== 'ENOSPC') throw error;
+      await moveFile(spool.disk, file.path, directory, file.name);
+      return false;
+    }
+  }
+  return true;
+}
+
 /** Links each file into the queues of the handlers that want it; the names in `new` go once the links are durable. */
 async function handOver(spool: Spool, group: readonly Pick<Leaving, 'file' | 'wanting'>[]): Promise<void> {
   const touched = new Set<string>();
-  for (const { file, wanting } of group) {
-    for (const { handler } of wanting) {
-      const directory = spool.directory('queue', handler);
-      await linkFile(spool.disk, file.path, directory);
-      touched.add(directory);
-    }
-  }
+  const leaving: string[] = [];
+  for (const one of group) if (await handOn(spool, one, touched)) leaving.push(one.file.path);
   for (const directory of touched) await spool.disk.sync(directory);
-  for (const { file } of group) await unlessDone(spool.disk.unlink(file.path), 'ENOENT');
+  for (const path of leaving) await unlessDone(spool.disk.unlink(path), 'ENOENT');
 }
 
 /**

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { EventEmitter, once } from 'node:events';
-import { readdirSync, readFileSync, rmSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import type { ConfirmChannel, ConsumeMessage, Options } from 'amqplib';
@@ -10,10 +10,12 @@ import { type Consumed, type ConsumeRun, consume, consumeSchema, setUp } from '.
 import type { Batch } from '../../src/spool/batch.ts';
 import { decode } from '../../src/spool/decode.ts';
 import { realDisk } from '../../src/spool/disk.ts';
+import { DEFAULT_QUOTA } from '../../src/spool/quota.ts';
 import { Spool } from '../../src/spool/spool.ts';
 import { FakeNode, plainEvent } from '../helpers/batches.ts';
 import { silentPeer, wireTo } from '../helpers/peers.ts';
 import { amqpUrl, type OwnQueue, ownQueue, servicesLeftOut } from '../helpers/services.ts';
+import { fill, smallDisk } from '../helpers/small-disk.ts';
 import { temporary } from '../helpers/tree.ts';
 
 const needed = { skip: servicesLeftOut };
@@ -346,3 +348,59 @@ test('a password in the URL never shows in what is said', async (t) => {
     (error: Error) => !/swordfish/.test(`${error.message} ${error.stack}`),
   );
 });
+
+for (const [what, options, quota] of [
+  ['bytes', 'size=2m', { bytes: {}, files: 1e6, free: { most: 0 }, freeInodes: { most: 0 } }],
+  ['inodes', 'size=8m,nr_inodes=60', { bytes: {}, files: 1e6, free: { most: 0 }, freeInodes: { most: 0 } }],
+  ['bytes', 'size=32m', DEFAULT_QUOTA],
+] as const) {
+  test(
+    `P5: on a disk without free ${what} (${options}) messages stay with the broker, and come once there is room`,
+    needed,
+    async (t) => {
+      const disk = smallDisk(t, options);
+      if (disk === undefined) return;
+      const centre = await Centre.make(t);
+      const spool = new Spool(join(disk, 'in'));
+      await spool.create();
+      const batches = await centre.fill(20);
+      const makeRoom = fill(disk, what);
+      const first = await centre.consume({ spool, quota }).then(
+        ({ full }) => full,
+        (error: unknown) => error,
+      );
+      assert.match(String(first), /no room in|cannot write to .*ENOSPC/);
+      assert.deepEqual([readdirSync(spool.directory('new')), readdirSync(spool.directory('tmp'))], [[], []]);
+      makeRoom();
+      assert.equal((await centre.consume({ spool, quota })).batches, 20);
+      const arrived = readdirSync(spool.directory('new')).flatMap((name) =>
+        [...decode(readFileSync(join(spool.directory('new'), name)))].map(
+          ({ batch }) => batch!.trailer.sha256,
+        ),
+      );
+      assert.deepEqual(arrived.sort(), digests(batches).sort());
+    },
+  );
+}
+
+test(
+  'P9: a full spool takes nothing from the broker, and one that follows goes on when there is room',
+  needed,
+  async (t) => {
+    const centre = await Centre.make(t);
+    await centre.spool.create();
+    await centre.fill(30);
+    const quota = { ...DEFAULT_QUOTA, files: 1 };
+    for (const name of ['a', 'b']) writeFileSync(join(centre.spool.directory('hold'), name), '');
+    const { full, messages } = await centre.consume({ quota });
+    assert.match(String(full?.message), /the spool .* is full: it holds .* in 2 files/);
+    assert.equal(full?.kind, 'tempfail');
+    assert.equal(messages, 0);
+    assert.equal((await centre.channel.checkQueue(centre.own.queue)).messageCount, 30);
+    const following = centre.consume({ quota: { ...quota, files: 3 }, follow: true });
+    while (centre.arrived().length < 30) await new Promise((settle) => setTimeout(settle, 20));
+    centre.stop.abort();
+    await following;
+    assert.deepEqual(await centre.left(), { messages: 0, redelivered: 0 });
+  },
+);

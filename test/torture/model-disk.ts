@@ -4,7 +4,7 @@
  * (they keep the order of names), so what survives here survives there. Only a rename is one piece, as all of them promise.
  */
 import { basename, dirname } from 'node:path';
-import type { Disk } from '../../src/spool/disk.ts';
+import type { Disk, Usage } from '../../src/spool/disk.ts';
 
 interface Inode {
   readonly data: Buffer;
@@ -118,6 +118,22 @@ export class ModelDisk implements Disk {
     }
     this.#pending = kept.toReversed();
     for (const change of done.toReversed()) apply(this.#durable, change);
+  }
+
+  async overwrite(path: string, bytes: Uint8Array): Promise<void> {
+    this.#step();
+    const old = this.#get(path);
+    const inode = { data: Buffer.concat([bytes, old.data.subarray(bytes.length)]), synced: true };
+    for (const names of [this.#names, this.#durable])
+      for (const [name, other] of names) if (other === old) names.set(name, inode);
+  }
+
+  async space(): Promise<undefined> {
+    return undefined;
+  }
+
+  async usage(): Promise<Usage> {
+    return { bytes: 0, files: 0 };
   }
 
   async *list(directory: string): AsyncGenerator<string> {

@@ -4,12 +4,13 @@ import type { Task } from '../../run/agent-run.ts';
 import type { AgentOutcome } from '../../run/collect.ts';
 import { EXIT } from '../exit.ts';
 import { safe } from '../output/safe.ts';
-import { type CommonOptions, prepare, type Setting, withCommon } from '../setting.ts';
+import { type CommonOptions, prepare, type Setting, withCommon, within, withMaxTime } from '../setting.ts';
 import { say, writeOut } from '../terminal.ts';
 
 interface AgentOptions extends CommonOptions {
   readonly list?: boolean;
   readonly print?: boolean;
+  readonly maxTime?: number;
 }
 
 async function listAgents(setting: Setting): Promise<void> {
@@ -103,7 +104,8 @@ async function runAgents(setting: Setting, tasks: Task[], onlyDue: boolean): Pro
 }
 
 async function runAgent(names: string[], options: AgentOptions): Promise<void> {
-  const setting = await prepare('dsac-agent', options);
+  const prepared = await prepare('dsac-agent', options);
+  const setting = { ...prepared, signal: within(prepared.signal, options.maxTime) };
   if (options.list) return listAgents(setting);
   const { configuredTasks } = await import('../../run/configured.ts');
   const tasks = await configuredTasks(setting.config, names);
@@ -123,7 +125,7 @@ async function runAgent(names: string[], options: AgentOptions): Promise<void> {
 
 /** `dsac agent` */
 export function registerAgent(program: Command): void {
-  withCommon(program.command('agent'))
+  withMaxTime(withCommon(program.command('agent')))
     .description('collect: run the agents named, or all that are due, and spool what they find')
     .argument('[name...]', 'agents to run now, due or not')
     .option('--list', 'list the agents there are')

@@ -1,27 +1,16 @@
 import type { Command } from 'commander';
-import { DURATION_FORMS, parseDuration } from '../../config/time.ts';
 import { DsacError } from '../../errors.ts';
-import { type CommonOptions, prepare, withCommon } from '../setting.ts';
+import { type CommonOptions, prepare, withCommon, withMaxTime } from '../setting.ts';
 import { say } from '../terminal.ts';
 
 interface ConsumeOptions extends CommonOptions {
   readonly follow?: boolean;
   readonly setup?: boolean;
-  readonly maxTime?: string;
-}
-
-function maxTime(text: string | undefined): { maxTimeMs?: number } {
-  if (text === undefined) return {};
-  const maxTimeMs = parseDuration(text);
-  if (maxTimeMs === undefined)
-    throw new DsacError('usage', `--max-time: '${text}' is not a duration`, {
-      hint: `use ${DURATION_FORMS}`,
-    });
-  return { maxTimeMs };
+  readonly maxTime?: number;
 }
 
 async function runConsume(given: ConsumeOptions): Promise<void> {
-  const limit = maxTime(given.maxTime);
+  const limit = given.maxTime === undefined ? {} : { maxTimeMs: given.maxTime };
   const { program, config, paths, log, signal } = await prepare('dsac-consume', given);
   if (!config.consume) {
     throw new DsacError(
@@ -35,7 +24,10 @@ async function runConsume(given: ConsumeOptions): Promise<void> {
   const { consume, consumeSchema, setUp } = await import('../../run/consume.ts');
   const options = config.section(['consume'], config.consume, consumeSchema);
   if (given.setup) return setUp(options, paths.home);
-  const { Spool } = await import('../../spool/spool.ts');
+  const [{ Spool }, { configuredQuota }] = await Promise.all([
+    import('../../spool/spool.ts'),
+    import('../../run/configured.ts'),
+  ]);
   const spool = new Spool(paths.in, { by: program });
   await spool.create();
   const done = await consume({
@@ -45,6 +37,7 @@ async function runConsume(given: ConsumeOptions): Promise<void> {
     log,
     signal,
     follow: given.follow ?? false,
+    quota: configuredQuota(config, 'in'),
     ...limit,
   });
   log.info({ ...done }, 'consumed');
@@ -59,15 +52,15 @@ async function runConsume(given: ConsumeOptions): Promise<void> {
       `${done.recovered} message(s) that the queue had given up on were taken in: consumers had been killed while they held them, again and again`,
     );
   if (process.stderr.isTTY) say(program, `${done.batches} batches in ${done.segments} segments`);
+  if (done.full) throw done.full;
   if (done.lost !== undefined) throw new DsacError('tempfail', `the broker went away: ${done.lost}`);
 }
 
 /** `dsac consume` */
 export function registerConsume(program: Command): void {
-  withCommon(program.command('consume'))
+  withMaxTime(withCommon(program.command('consume')))
     .description('receive: take batches from the broker into the central spool, then leave')
     .option('--follow', 'stay, and reconnect when the broker goes away')
-    .option('--max-time <duration>', 'leave after this long at the latest')
     .option('--setup', 'only declare exchange and queues on the broker')
     .action((options: ConsumeOptions) => runConsume(options));
 }

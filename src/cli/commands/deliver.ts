@@ -4,7 +4,7 @@ import type { Delivered } from '../../run/deliver.ts';
 import type { Delivery, Post } from '../../run/post.ts';
 import type { Gate } from '../../spool/route.ts';
 import { EXIT } from '../exit.ts';
-import { type CommonOptions, prepare, type Setting, withCommon } from '../setting.ts';
+import { type CommonOptions, prepare, type Setting, withCommon, within, withMaxTime } from '../setting.ts';
 import { say, writeOut } from '../terminal.ts';
 
 /** A destination that is down is nobody's business until it has been for this long, in ms. */
@@ -12,6 +12,7 @@ const PATIENCE = 3_600_000;
 
 interface DeliverOptions extends CommonOptions {
   readonly list?: boolean;
+  readonly maxTime?: number;
 }
 
 interface Side {
@@ -41,7 +42,7 @@ function describeDelivery({ outcome, delivered, deferred, failed, reason }: Deli
 }
 
 /** Says what a person should know: at a terminal everything, under cron what was given up and what has been down for long. */
-function tell(setting: Setting, { routed, deliveries, orphans }: Delivered, asked: boolean): void {
+function tell(setting: Setting, { routed, unrouted, deliveries, orphans }: Delivered, asked: boolean): void {
   const stack = setting.program === 'dsac-process' ? ' --stack in' : '';
   if (routed && routed.corrupt > 0)
     say(setting.program, `${routed.corrupt} damaged file(s) set aside: see dsac spool ls corrupt${stack}`);
@@ -60,6 +61,7 @@ function tell(setting: Setting, { routed, deliveries, orphans }: Delivered, aske
       setting.program,
       `${routed.strange} batch(es) of nodes that are not known put on hold: see dsac spool ls hold${stack}`,
     );
+  if (unrouted !== undefined) say(setting.program, `${unrouted}; what was routed before is still delivered`);
   for (const { handler, files } of orphans) {
     say(setting.program, `${files} file(s) wait in queue/${handler}, but no '${handler}' is configured`);
     say(
@@ -80,7 +82,7 @@ function tell(setting: Setting, { routed, deliveries, orphans }: Delivered, aske
 
 async function runDeliver(side: Side, names: string[], options: DeliverOptions): Promise<void> {
   const setting = await prepare(side.program, options);
-  const { configuredPosts } = await import('../../run/configured.ts');
+  const { configuredPosts, configuredQuota } = await import('../../run/configured.ts');
   const posts = await configuredPosts(setting.config, side.folder, names);
   if (options.list) return listPosts(posts, side.folder.slice(0, -1));
   const [{ deliver }, { Spool }] = await Promise.all([
@@ -99,17 +101,21 @@ async function runDeliver(side: Side, names: string[], options: DeliverOptions):
       log,
       clock,
       random: Math.random,
-      signal,
+      signal: within(signal, options.maxTime),
       print: (text) => void process.stdout.write(text),
       only,
       gate: side.stack === 'in' ? await gateFor(setting, posts) : undefined,
+      quota: configuredQuota(config, 'in'),
     },
     posts,
   );
   tell(setting, done, only !== undefined);
   const { deliveries } = done;
   if (deliveries.some(({ outcome }) => outcome === 'broken')) process.exitCode = EXIT.io;
-  else if (deliveries.some(({ outcome, failed }) => outcome === 'down' || failed > 0))
+  else if (
+    done.unrouted !== undefined ||
+    deliveries.some(({ outcome, failed }) => outcome === 'down' || failed > 0)
+  )
     process.exitCode = EXIT.tempfail;
   else if (done.routed?.forged || done.routed?.strange) process.exitCode = EXIT.data;
 }
@@ -126,7 +132,7 @@ async function gateFor(setting: Setting, posts: readonly Post[]): Promise<Gate |
 /** `dsac dispatch` */
 export function registerDispatch(program: Command): void {
   const side: Side = { program: 'dsac-dispatch', stack: 'out', folder: 'dispatchers' };
-  withCommon(program.command('dispatch'))
+  withMaxTime(withCommon(program.command('dispatch')))
     .description(
       'send: route what agents spooled to every dispatcher that wants it, deliver all that can be delivered',
     )
@@ -138,7 +144,7 @@ export function registerDispatch(program: Command): void {
 /** `dsac process` */
 export function registerProcess(program: Command): void {
   const side: Side = { program: 'dsac-process', stack: 'in', folder: 'processors' };
-  withCommon(program.command('process'))
+  withMaxTime(withCommon(program.command('process')))
     .description('correlate: route what arrived to every processor that wants it: archive, store, …')
     .argument('[processor...]', 'only these, even while they back off')
     .option('--list', 'list the configured processors and what they want')

@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Header } from '../../../src/spool/batch.ts';
 import { seal, uuidv7 } from '../../../src/spool/encode.ts';
 import { batchFile } from '../../../src/spool/names.ts';
+import { startDsac } from '../command.ts';
 import type { Fault, Scope, Tally } from '../fault.ts';
 import { DIRECTORY, type Step, World } from '../world.ts';
 
@@ -50,7 +51,7 @@ function fill(world: World, count: number): void {
 
 /** Runs a step until nothing of its work is left; answers the most memory that it had resident, in bytes (VmHWM, proc(5)). */
 async function peakOf(world: World, step: Step, problems: string[]): Promise<number> {
-  const child = world.spawn(world.args(step));
+  const child = startDsac(world.args(step));
   let said = '';
   child.stdout!.resume();
   child.stderr!.setEncoding('utf8').on('data', (text: string) => {

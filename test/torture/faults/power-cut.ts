@@ -2,6 +2,7 @@
 import { constants, copyFileSync, mkdirSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { startDsac } from '../command.ts';
 import { type Fault, randomFrom, type Scope, type Tally } from '../fault.ts';
 import { lacksLoop, makeExt4, mountImage, unmount } from '../mounts.ts';
 import { DIRECTORY, World } from '../world.ts';
@@ -13,8 +14,8 @@ const QUICK_CUTS = 3;
 const WITHIN = 900;
 
 /** Lets a command run for a while, stops it where it is, copies what the device has, and ends it. */
-async function cutIn(world: World, args: readonly string[], ms: number, copy: () => void): Promise<void> {
-  const child = world.spawn(args);
+async function cutIn(args: readonly string[], ms: number, copy: () => void): Promise<void> {
+  const child = startDsac(args);
   for (const stream of [child.stdout, child.stderr]) stream!.resume();
   const ended = new Promise<void>((settle) => child.once('close', () => settle()));
   await Promise.race([ended, sleep(ms)]);
@@ -41,7 +42,7 @@ async function cuts(scope: Scope): Promise<Tally> {
     world.change();
     const last = Math.floor(random() * world.way.steps.length);
     for (const step of world.way.steps.slice(0, last)) await world.step(step);
-    await cutIn(world, world.args(world.way.steps[last]!), random() * WITHIN, () =>
+    await cutIn(world.args(world.way.steps[last]!), random() * WITHIN, () =>
       copyFileSync(image, copy, constants.COPYFILE_FICLONE),
     );
     unmount(home);
