@@ -342,18 +342,22 @@ test('P4: a queued file that cannot be read is given up alone', async (t) => {
 
 test('P8: of two runs at once one routes, the other leaves it to that one', async (t) => {
   const yard = new Yard(t);
-  await yard.enter(...batches(30));
+  await yard.enter(...batches(3));
+  const routing = Promise.withResolvers<void>();
+  const go = Promise.withResolvers<void>();
+  const { link } = yard.spool.disk;
+  t.mock.method(yard.spool.disk, 'link', async (from: string, to: string) => {
+    routing.resolve();
+    await go.promise;
+    return link(from, to);
+  });
   const taken: number[] = [];
-  const runs = await Promise.all([
-    yard.run([post('one', takesAll(taken))]),
-    yard.run([post('one', takesAll(taken))]),
-  ]);
-  assert.deepEqual(
-    runs.map(({ routed }) => routed?.routed),
-    [30, undefined],
-  );
-  await yard.run([post('one', takesAll(taken))]);
-  assert.equal(taken.length, 30);
+  const first = yard.run([post('one', takesAll(taken))]);
+  await routing.promise;
+  const second = await yard.run([post('one', takesAll(taken))]);
+  go.resolve();
+  assert.deepEqual([(await first).routed?.routed, second.routed], [3, undefined]);
+  assert.deepEqual(taken, [1, 2, 3]);
 });
 
 test('P4: a destination that failed while the clock was a year ahead is tried again once the clock is right', async (t) => {
