@@ -52,6 +52,7 @@ const row = z.object({
     .nullable()
     .describe('since when, in the window, they did not, and until which batch'),
   retired: z.string().nullable().describe('when the node was taken out of use'),
+  retired_for: z.string().nullable().describe('why it was, in the words of who did'),
   reason: z.string().nullable().describe('why the last run failed or found nothing'),
 });
 
@@ -61,7 +62,7 @@ type Row = z.infer<typeof row>;
 function rowOf(stream: StreamState): Row {
   const { node, host, agent, epoch, state, findings, batches, received, missing, gaps, forks, epochs } =
     stream;
-  const { restarted, losses, loss, digest, differed, retired, reason } = stream;
+  const { restarted, losses, loss, digest, differed, retired, retiredFor, reason } = stream;
   return {
     time: stream.seen,
     node,
@@ -86,6 +87,7 @@ function rowOf(stream: StreamState): Row {
     digest,
     differed,
     retired,
+    retired_for: retiredFor,
     reason,
   };
 }
@@ -98,9 +100,10 @@ function digestText({ digest, differed }: Row): string {
   return digest ? 'agrees' : '';
 }
 
-function remark({ losses, loss, reason, retired }: Row): string {
+function remark({ losses, loss, reason, retired, retired_for }: Row): string {
   const lost = losses > 0 && `history lost${losses > 1 ? ` ${losses} times` : ''}: ${loss}`;
-  return [lost, reason, retired && `retired ${retired.slice(0, 10)}`].filter(Boolean).join('; ');
+  const out = retired && `retired ${retired.slice(0, 10)}${retired_for ? `: ${retired_for}` : ''}`;
+  return [lost, reason, out].filter(Boolean).join('; ');
 }
 
 /** The rules of the states are in src/store/completeness-rules.ts. Rows come by host name: they are about the present, not a sequence. */

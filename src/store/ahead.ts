@@ -10,12 +10,18 @@ import type { Tables } from './tables.ts';
 import { storedMs, toStored } from './times.ts';
 
 /** Up to this, clocks are taken to agree. */
-export const AHEAD_MS = 120_000;
+const AHEAD_MS = 120_000;
 
 export type AheadRow = Selectable<Tables['ahead']>;
 
 const least = (a: string, b: string): string => (a < b ? a : b);
 const most = (a: string, b: string): string => (a > b ? a : b);
+
+/** By how much a time was ahead of its arrival, both as stored, in ms; 0 when clocks may agree. */
+function aheadBy(told: string, loaded: string): number {
+  const ahead = storedMs(told) - storedMs(loaded);
+  return ahead > AHEAD_MS ? ahead : 0;
+}
 
 /** Adds up what was told ahead of time, per agent on a node and day of loading. */
 export class AheadTally {
@@ -26,14 +32,14 @@ export class AheadTally {
     for (const row of known) this.#rows.set(`${row.node} ${row.agent} ${row.day}`, row);
   }
 
-  /** Counts a batch whose latest time is `told` and that came at `loaded`, both as stored, when that is ahead by more than `AHEAD_MS`. */
+  /** Counts a batch whose latest time is `told` and that came at `loaded`, both as stored, when clocks cannot agree. */
   add(
     { node, agent }: { readonly node: string; readonly agent: string },
     told: string,
     loaded: string,
   ): void {
-    const ahead = storedMs(told) - storedMs(loaded);
-    if (ahead <= AHEAD_MS) return;
+    const ahead = aheadBy(told, loaded);
+    if (ahead === 0) return;
     const day = loaded.slice(0, 10);
     const key = `${node} ${agent} ${day}`;
     const known = this.#rows.get(key);
@@ -69,7 +75,7 @@ export async function loadAhead(
 ): Promise<void> {
   const told = fresh
     .map((batch) => ({ owner: batch.header, told: toStored(latestTime(batch)) }))
-    .filter((one) => storedMs(one.told) - storedMs(now) > AHEAD_MS);
+    .filter((one) => aheadBy(one.told, now) > 0);
   if (told.length === 0) return;
   const known: AheadRow[] = [];
   for (const nodes of inPieces([...new Set(told.map(({ owner }) => owner.node))])) {

@@ -108,8 +108,9 @@ export interface StreamState {
   readonly digest: boolean | null;
   /** The last stretch in the window in which it did not. */
   readonly differed: Stretch | null;
-  /** When the node was taken out of use. */
+  /** When the node was taken out of use, and why. */
   readonly retired: string | null;
+  readonly retiredFor: string | null;
 }
 
 /** Whether an agent that last ran `ageMs` ago is on time (see above). `everyMs` is null where no receipt says how often it is due. */
@@ -170,6 +171,8 @@ export interface Judged {
   readonly node: string;
   readonly host: string;
   readonly retired: string | null;
+  /** Why, in a person's words. */
+  readonly retiredFor: string | null;
   /** Whether it has reported since, in the window. */
   readonly returned: boolean;
   readonly span: Span;
@@ -208,7 +211,7 @@ function punctuality(
 const NO_DOUBTS: Doubts = { aheadMs: null, losses: 0, loss: null, differed: null };
 
 /** What all streams of an agent have in common, and what those have that have none of it. */
-function common({ node, host, retired }: Judged, { agent, run, epochs }: AgentFacts) {
+function common({ node, host, retired, retiredFor }: Judged, { agent, run, epochs }: AgentFacts) {
   return {
     node,
     host,
@@ -218,6 +221,7 @@ function common({ node, host, retired }: Judged, { agent, run, epochs }: AgentFa
     reason: run?.reason ?? null,
     everyMs: run?.every_ms ?? null,
     retired: retired && fromStored(retired),
+    retiredFor,
   };
 }
 
@@ -306,7 +310,7 @@ export function statesOf(judged: Judged, facts: AgentFacts): StreamState[] {
 }
 
 /** A node of the register that has never reported. */
-export function neverReported({ node, host, retired }: Judged): StreamState {
+export function neverReported({ node, host, retired, retiredFor }: Judged): StreamState {
   const findings: Finding[] = retired === null ? ['silent'] : [];
   return {
     node,
@@ -322,6 +326,7 @@ export function neverReported({ node, host, retired }: Judged): StreamState {
     reason: 'never reported',
     everyMs: null,
     retired: retired && fromStored(retired),
+    retiredFor,
   };
 }
 

@@ -18,7 +18,7 @@ import { storedDate, toStored } from './times.ts';
 /** Nodes per round of questions. */
 const PAGE = 200;
 
-function judgedOf({ node, host, retired: time, lastSeen }: ExpectedNode, question: Question): Judged {
+function judgedOf({ node, host, retired: time, reason, lastSeen }: ExpectedNode, question: Question): Judged {
   const retired = time && toStored(time);
   const span = spanOf(question, retired);
   const seen = lastSeen && toStored(lastSeen);
@@ -28,7 +28,7 @@ function judgedOf({ node, host, retired: time, lastSeen }: ExpectedNode, questio
     seen > retired &&
     seen >= span.since &&
     retired < storedDate(question.until);
-  return { node, host, retired, returned, span, question };
+  return { node, host, retired, retiredFor: reason, returned, span, question };
 }
 
 /** Nodes that a question is about: those asked for that were expected, or reported, before the end of its window. */

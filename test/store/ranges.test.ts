@@ -187,6 +187,8 @@ onEachStore(
       receipt(node, at('09:00'), 'logins', { head: twin, seq: 12 }),
       other.next('package-history', 'log', [lost]),
       other.next('package-history', 'log', [plainEvent()], { time: '2099-01-01T00:00:00.000Z' }),
+      // Ahead, but not by so much that the clocks cannot agree.
+      other.next('users', 'log', [plainEvent()], { time: new Date(Date.now() + 60_000).toISOString() }),
       other.next('package-history', 'log', [{ ...plainEvent(), time: '2098-01-01T00:00:00.000Z' }]),
     ]);
     const before = await contents(store);
