@@ -1,5 +1,4 @@
 /** Asks the store how complete the account of each node is, page by page. The rules are in completeness-rules.ts. */
-import { stateDigest } from '../spool/canonical.ts';
 import { gather } from './completeness-facts.ts';
 import {
   type Finding,
@@ -12,6 +11,7 @@ import {
 } from './completeness-rules.ts';
 import { type Completeness, NAMED, nameOf, noCounts } from './completeness-words.ts';
 import { type ExpectedNode, expectedNodes } from './register.ts';
+import { givesDigest } from './state.ts';
 import type { Store } from './store.ts';
 import { storedDate, toStored } from './times.ts';
 
@@ -107,7 +107,8 @@ export async function digestAgrees(
     .where('agent', '=', agent)
     .where('to_batch', 'is', null)
     .execute();
-  return (
-    stateDigest(items.map(({ item, fields_json }) => [item, fields_json] as const)) === newest.state_digest
+  return givesDigest(
+    items.map(({ item, fields_json }) => [item, fields_json] as const),
+    newest.state_digest!,
   );
 }

@@ -2,7 +2,7 @@
  * The history of the items of one agent on one node, as a fold over its inventory batches. Pure: the rows before and the batches go in,
  * the rows to close, the rows to add and the differences that no batch accounts for come out.
  */
-import { stateDigest } from '../spool/canonical.ts';
+import { givesDigest } from './state.ts';
 
 /** The fields of an item as one batch has them, canonical JSON. */
 export interface Held {
@@ -126,7 +126,7 @@ export function fold(ground: Ground, steps: readonly Step[]): Folded {
   const before = ground.mismatch;
   const compare = (step: Step): void => {
     const open = ground.mismatch;
-    const agrees = digestOf(ground) === step.digest;
+    const agrees = givesDigest(itemsOf(ground), step.digest);
     if (agrees === !open) return;
     if (open) {
       open.toBatch = step.batch;
@@ -150,11 +150,11 @@ export function fold(ground: Ground, steps: readonly Step[]): Folded {
   return { closed, added: [...added], differences, mended, mismatches };
 }
 
-/** State digest of the items that are there. */
-function digestOf({ last }: Ground): string {
+/** The items that are there: keys and fields. */
+function itemsOf({ last }: Ground): [string, string][] {
   const open: [string, string][] = [];
   for (const { item, fields, toBatch } of last.values()) if (toBatch === null) open.push([item, fields]);
-  return stateDigest(open);
+  return open;
 }
 
 /** Where a batch stands among those of its node and agent. */

@@ -4,11 +4,12 @@
  */
 import { existsSync } from 'node:fs';
 import type { Kysely } from 'kysely';
+import { DsacError, errorCode, reasonOf } from '../errors.ts';
 import type { Batch } from '../spool/batch.ts';
 import type { DialectName } from './ddl.ts';
 import { loadAll } from './load.ts';
 import { type Loadable, loadable } from './loadable.ts';
-import { emptyStore, migrate, requireStore } from './migrate.ts';
+import { emptyStore, migrate, requireStore, SCHEMA_VERSION } from './migrate.ts';
 import { retried } from './retry.ts';
 import type { Tables } from './tables.ts';
 import { DEFAULT_STORE_URL, parseStoreUrl, type StoreTarget } from './url.ts';
@@ -53,6 +54,17 @@ export class Store {
   }
 }
 
+/** What MySQL and MariaDB answer to a user who may not create or fill tables. */
+const NOT_ALLOWED = new Set(['ER_TABLEACCESS_DENIED_ERROR', 'ER_DBACCESS_DENIED_ERROR']);
+
+function notAllowed(label: string, error: unknown): DsacError {
+  return new DsacError(
+    'noperm',
+    `the store ${label} must be brought to schema version ${SCHEMA_VERSION}, and this user may not: ${reasonOf(error)}`,
+    { cause: error, hint: 'run dsac process once, as the user who loads' },
+  );
+}
+
 async function connect(target: StoreTarget, password: string | undefined): Promise<Kysely<Tables>> {
   if (target.dialect === 'sqlite') return (await import('./sqlite.ts')).openSqlite(target);
   const { openMysql } = await import('./mysql.ts');
@@ -61,7 +73,8 @@ async function connect(target: StoreTarget, password: string | undefined): Promi
 
 /**
  * Opens the store at `url` (default `sqlite:var/lib/dsac/store.db`), creating and migrating its schema. Throws a `config` error for a wrong URL or
- * a schema newer than this program, an `unavailable` one when the database cannot be reached, or when there must be a store and is none.
+ * a schema newer than this program, an `unavailable` one when the database cannot be reached, or when there must be
+ * a store and is none, a `noperm` one when the user may not bring it to this version.
  */
 export async function openStore(url: string | undefined, options: StoreOptions): Promise<Store> {
   const target = parseStoreUrl(url ?? DEFAULT_STORE_URL, options.home);
@@ -73,7 +86,7 @@ export async function openStore(url: string | undefined, options: StoreOptions):
     await migrate(db, target.dialect, target.label);
   } catch (error) {
     await db.destroy();
-    throw error;
+    throw NOT_ALLOWED.has(errorCode(error) ?? '') ? notAllowed(target.label, error) : error;
   }
   return new Store(db, target.dialect, target.label);
 }

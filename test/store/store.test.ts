@@ -212,6 +212,7 @@ onEachStore('keys that differ only in case, accent or trailing space stay apart'
   await store.load([node.snapshot(at('01:00'), state)]);
   await store.load([node.changes(at('02:00'), { ...state, a: { v: 9 } })]);
   assert.deepEqual(await itemsAt(store), { A: 2, a: 9, 'a ': 3, 'a\u0301': 5, á: 4, '🦀': 6, '\\ud800': 7 });
+  assert.deepEqual(await store.db.selectFrom('mismatches').selectAll().execute(), []);
 });
 
 onEachStore('text of any kind comes back as it was', async (_t, store) => {
