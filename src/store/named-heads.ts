@@ -83,10 +83,11 @@ async function settle(
     db,
     awaited.map(({ header }) => header),
   );
-  for (const piece of inPieces(named)) {
+  // One by one: InnoDB then locks these rows and no others.
+  for (const head of named) {
     await db
       .deleteFrom('named_heads')
-      .where((eb) => eb.or(piece.map((head) => eb.and(pick(head)))))
+      .where((eb) => eb.and(pick(head)))
       .execute();
   }
   const digests = new Map(fresh.map(({ header, sha256 }) => [keyOf(header), sha256]));

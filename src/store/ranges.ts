@@ -54,22 +54,12 @@ async function neighboursOf(db: Kysely<Tables>, ranges: readonly Range[]): Promi
   return [...found.values()];
 }
 
+/** One by one: InnoDB then locks these rows and no others, where a longer condition may make it scan, and wait for other loaders' rows. */
 async function remove(db: Kysely<Tables>, ranges: readonly Range[]): Promise<void> {
-  for (const piece of inPieces(ranges)) {
+  for (const { node, agent, epoch, first_seq } of ranges) {
     await db
       .deleteFrom('ranges')
-      .where((eb) =>
-        eb.or(
-          piece.map(({ node, agent, epoch, first_seq }) =>
-            eb.and([
-              eb('node', '=', node),
-              eb('agent', '=', agent),
-              eb('epoch', '=', epoch),
-              eb('first_seq', '=', first_seq),
-            ]),
-          ),
-        ),
-      )
+      .where((eb) => eb.and({ node, agent, epoch, first_seq }))
       .execute();
   }
 }

@@ -3,7 +3,7 @@ import test from 'node:test';
 import { completenessOf, digestAgrees, streamStates } from '../../src/store/completeness.ts';
 import { lateness } from '../../src/store/completeness-rules.ts';
 import { headLine, noCounts } from '../../src/store/completeness-words.ts';
-import type { Store } from '../../src/store/store.ts';
+import { Store } from '../../src/store/store.ts';
 import { FakeNode, plainEvent } from '../helpers/batches.ts';
 import { at, InventoryNode, onEachStore, receipt } from './stores.ts';
 
@@ -156,5 +156,31 @@ onEachStore(
     assert.equal(await digestAgrees(store, id, agent, epoch), true);
     await store.db.updateTable('items').set({ fields_json: '{"v":3}' }).where('item', '=', 'b').execute();
     assert.equal(await digestAgrees(store, id, agent, epoch), false);
+  },
+);
+
+onEachStore(
+  'P9: a page of nodes costs the same few questions, however many nodes and streams it has',
+  async (_t, store) => {
+    let asked = 0;
+    const counting = store.db.withPlugin({
+      transformQuery: ({ node }) => {
+        asked++;
+        return node;
+      },
+      transformResult: async ({ result }) => result,
+    });
+    const counted = new Store(counting, store.dialect, store.label);
+    const cost = async (): Promise<number> => {
+      asked = 0;
+      await completenessOf(counted, NOW);
+      return asked;
+    };
+    await lived(store, 'one', { seqs: 3, ran: '11:30', sent: (seq) => seq !== 2 });
+    const few = await cost();
+    assert.ok(few > 0 && few < 12, `${few} questions`);
+    for (let n = 0; n < 20; n++)
+      await lived(store, `n${n}`, { seqs: 5, ran: '11:30', sent: (seq) => seq % 2 === 1 });
+    assert.equal(await cost(), few);
   },
 );

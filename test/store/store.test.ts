@@ -269,6 +269,11 @@ async function concurrentLoaders(t: TestContext, url: string): Promise<void> {
   assert.equal(await count(store, 'events'), 11);
   assert.equal(await count(store, 'items'), 12);
   assert.deepEqual(await itemsAt(store), { a: 11 });
+  const ranges = await store.db.selectFrom('ranges').select(['first_seq', 'last_seq']).execute();
+  assert.deepEqual(
+    ranges.map(({ first_seq, last_seq }) => [first_seq, last_seq]),
+    [[1, 12]],
+  );
   const applied = await store.db.selectFrom('migrations').select('version').execute();
   assert.deepEqual(
     applied.map(({ version }) => version),
