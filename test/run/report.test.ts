@@ -57,8 +57,17 @@ test('JSON is one object with the window, the counts and the rows', async (t) =>
   const store = await storeWith(fleet());
   t.after(() => store.close());
   const answer = JSON.parse(await reportText(store, changesReport, 'json'));
-  assert.deepEqual(Object.keys(answer), ['report', 'since', 'until', 'generated', 'completeness', 'rows']);
+  assert.deepEqual(Object.keys(answer), [
+    'report',
+    'since',
+    'until',
+    'generated',
+    'summary',
+    'completeness',
+    'rows',
+  ]);
   assert.equal(answer.report, 'changes');
+  assert.match(answer.summary, /^(in)?complete: /);
   assert.equal(answer.since, '2026-11-23T00:00:00.000Z');
   assert.deepEqual(Object.keys(answer.completeness), Object.keys(noCounts()));
   assert.equal(answer.rows.length, 3);

@@ -1,5 +1,6 @@
 /** Reports as JSON, and as JSON lines. */
 import type { Answer } from '../../run/report.ts';
+import { headLine } from '../../store/completeness-words.ts';
 
 /** What JSON leaves as it is and a terminal or an editor would act on: DEL, C1, separators, bidirectional and other format characters. */
 const UNSAFE = /[\u007f-\u009f\u2028\u2029]|\p{Cf}/gu;
@@ -27,6 +28,7 @@ export async function* json({
     since: scope.since.toISOString(),
     until: scope.until.toISOString(),
     generated: generated.toISOString(),
+    summary: headLine(completeness),
     completeness: completeness.counts,
   };
   yield `${safeJson(head).slice(0, -1)},"rows":[`;
