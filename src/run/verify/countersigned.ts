@@ -196,7 +196,7 @@ export function checkTaken(ledger: Ledger, expects: (agent: string) => boolean, 
     } else if (expects(String(row.agent))) {
       ledger.tell({
         kind: 'taken',
-        message: `countersigned (${row.line}) and not here`,
+        message: `countersigned (${row.line}), and not here whole`,
         ...placed(row),
         expected: String(row.sha256),
       });

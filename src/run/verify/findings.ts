@@ -11,7 +11,7 @@ export const FINDING_KINDS = {
     'the batch before it was another one when this was made: one of the two is not the node’s first word',
   gap: 'look for them in the spools (dsac spool ls), on the node too; if they are nowhere, they are lost',
   fork: 'the node’s state was set back (restored, cloned), or someone has its key: compare the two',
-  taken: 'it was here and was taken away: restore it from a copy of the archive',
+  taken: 'it came, and was taken away or damaged since: restore it from a copy of the archive',
   replaced: 'what is here is not what came: compare with a copy of the archive',
   uncountersigned:
     'it did not come through dsac process, or the log of heads was changed: compare with a copy of both',

@@ -9,6 +9,7 @@ import type { Finding } from './findings.ts';
 const SCHEMA = `
   pragma journal_mode = off;
   pragma synchronous = off;
+  pragma cache_size = -65536;
   create table files (id integer primary key, path text not null, label text not null, sha256 text, size integer);
   create table streams (id integer primary key, node text not null, agent text not null, epoch text not null, host text);
   create table batches (
@@ -26,6 +27,9 @@ const INDEXES = `
   create index batches_place on batches (stream, seq, sha256);
   create index heads_place on heads (stream, seq, sha256);
   create index waiting_place on waiting (stream, seq, sha256);
+  create unique index streams_key on streams (node, agent, epoch);
+  create index files_path on files (path);
+  analyze;
 `;
 
 /** A batch as it was read. */
