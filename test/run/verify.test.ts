@@ -106,8 +106,7 @@ class Evidence {
 
   /** Rewrites a segment's batches; the index is made anew, as one would who has something to hide. */
   rewrite(segment: string, change: (batches: Batch[]) => Buffer[]): void {
-    const batches = [...decode(zstdDecompressSync(readFileSync(segment)))].map(({ batch }) => batch!);
-    writeFileSync(segment, zstdCompressSync(Buffer.concat(change(batches))));
+    writeFileSync(segment, zstdCompressSync(Buffer.concat(change(batchesIn(segment)))));
     this.forgetIndex();
   }
 
@@ -121,6 +120,10 @@ async function filled(t: TestContext): Promise<Evidence> {
   await evidence.fill();
   assert.deepEqual((await evidence.verify()).found, []);
   return evidence;
+}
+
+function batchesIn(segment: string): Batch[] {
+  return [...decode(zstdDecompressSync(readFileSync(segment)))].map(({ batch }) => batch!);
 }
 
 const bytesOf = ({ bytes }: Batch): Buffer => bytes;
@@ -316,6 +319,23 @@ test('P6: a log of heads that was taken away, begun anew, or signed by another i
   assert.ok(found.some(({ message }) => message === 'written by another node than this home is'));
 });
 
+test('P6: a centre that wrote its log of heads anew is found by a record that was noted down', async (t) => {
+  const evidence = await filled(t);
+  const { all } = await evidence.verify();
+  const noted = [{ n: all.heads!.n, sha256: all.heads!.sha256 }];
+  await evidence.keep(evidence.node.next('logins', 'log', []));
+  assert.deepEqual(await evidence.kinds({ noted }), []);
+  rmSync(evidence.heads);
+  await evidence.centre.enter(...evidence.segments.flatMap((name) => batchesIn(name)));
+  await evidence.centre.route();
+  assert.deepEqual(await evidence.kinds(), [], 'all agrees');
+  const { found } = await evidence.verify({ noted });
+  assert.deepEqual(
+    found.map(({ kind, message }) => [kind, message]),
+    [['heads', 'there is no record 2, which was noted down']],
+  );
+});
+
 test('P6: a fork, and a batch made on another predecessor, are named with both digests', async (t) => {
   const evidence = await filled(t);
   const twin = new FakeNode();
@@ -374,9 +394,7 @@ test('P6: a store whose rows were changed is found: a digest, a count, an event 
   const url = `sqlite:${join(evidence.centre.paths.lib, 'store.db')}`;
   const open = () => openStore(url, { home: '/' });
   const store = { open, expects: () => true };
-  const all = evidence.segments.flatMap((name) =>
-    [...decode(zstdDecompressSync(readFileSync(name)))].map(({ batch }) => batch!),
-  );
+  const all = evidence.segments.flatMap(batchesIn);
   const edit = async (
     change: (db: Awaited<ReturnType<typeof open>>['db']) => Promise<unknown>,
   ): Promise<void> => {

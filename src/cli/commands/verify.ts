@@ -1,7 +1,7 @@
 import { isAbsolute, resolve } from 'node:path';
-import { type Command, Option } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import { DsacError } from '../../errors.ts';
-import type { Centre } from '../../run/verify/countersigned.ts';
+import type { Centre, Noted } from '../../run/verify/countersigned.ts';
 import type { Finding } from '../../run/verify/findings.ts';
 import type { Verified } from '../../run/verify/verify.ts';
 import { type CommonOptions, prepare, type Setting, withCommon } from '../setting.ts';
@@ -9,6 +9,14 @@ import { say, writeOut } from '../terminal.ts';
 
 interface VerifyOptions extends CommonOptions {
   readonly format: 'text' | 'json' | 'ndjson';
+  readonly heads?: Noted[];
+}
+
+/** `12345:0120728b…`: the number and digest of a record, as a verification printed them. */
+function parseNoted(text: string, before: Noted[] = []): Noted[] {
+  const [, n, sha256] = /^([1-9]\d{0,14}):([0-9a-f]{64})$/.exec(text) ?? [];
+  if (n === undefined) throw new InvalidArgumentError(`expected NUMBER:SHA256 of a record, found '${text}'.`);
+  return [...before, { n: Number(n), sha256: sha256! }];
 }
 
 /** Findings that a person is shown one by one; all of them are in the other formats. */
@@ -173,7 +181,14 @@ async function runVerify(given: string[], options: VerifyOptions): Promise<void>
   const centre = await centreOf(setting);
   const all: Verified[] = [];
   for (const subject of subjects) {
-    const task = { ...subject, paths, centre, signal, ...(bar ? { progress: bar.progress } : {}) };
+    const task = {
+      ...subject,
+      paths,
+      centre,
+      signal,
+      noted: options.heads,
+      ...(bar ? { progress: bar.progress } : {}),
+    };
     let first = true;
     const result = await verifyEvidence(task, (finding) => {
       if (first) bar?.clear();
@@ -204,6 +219,11 @@ export function registerVerify(program: Command): void {
       new Option('--format <format>', 'how findings are written')
         .choices(['text', 'json', 'ndjson'])
         .default('text'),
+    )
+    .option(
+      '--heads <n:sha256>',
+      'a record that was noted down: it must be there still; may be repeated',
+      parseNoted,
     )
     .action(runVerify);
 }

@@ -20,6 +20,12 @@ export interface HeadsEnd {
   readonly key: string;
 }
 
+/** A record that someone noted down: its number and its digest. */
+export interface Noted {
+  readonly n: number;
+  readonly sha256: string;
+}
+
 /** The centre's own identity, as far as it is here. */
 export interface Centre {
   readonly node: string;
@@ -53,6 +59,8 @@ async function* linesFrom(path: string, start: number): AsyncGenerator<Line> {
 export class HeadsReader {
   readonly #folder: string;
   readonly #ledger: Ledger;
+  /** What was noted down and has not been come across. */
+  readonly #noted: Map<number, string>;
   #file = '';
   #offset = 0;
   #lines = 0;
@@ -60,9 +68,10 @@ export class HeadsReader {
   #digest: string | null = null;
   #records = 0;
 
-  constructor(folder: string, ledger: Ledger) {
+  constructor(folder: string, ledger: Ledger, noted: readonly Noted[] = []) {
     this.#folder = folder;
     this.#ledger = ledger;
+    this.#noted = new Map(noted.map(({ n, sha256 }) => [n, sha256]));
   }
 
   /** Where the log ends as far as it was read; undefined when there is none. */
@@ -103,6 +112,18 @@ export class HeadsReader {
       if (this.#last) this.#last = { ...this.#last, n: this.#last.n + 1 };
     }
     this.#digest = recordDigest(bytes);
+    const n = this.#last?.n ?? 0;
+    const noted = this.#noted.get(n);
+    if (noted === undefined) return;
+    this.#noted.delete(n);
+    if (noted !== this.#digest)
+      this.#tell(at, `record ${n} is not the one that was noted down`, noted, this.#digest);
+  }
+
+  /** Tells which records were noted down and are not in the log. */
+  checkNoted(): void {
+    for (const [n, sha256] of this.#noted)
+      this.#tell(this.#lines, `there is no record ${n}, which was noted down`, sha256);
   }
 
   #check(record: HeadsRecord, at: number): void {
@@ -139,7 +160,10 @@ export class HeadsReader {
   }
 
   #tell(line: number, message: string, expected?: string, received?: string): void {
-    const values = expected === undefined ? {} : { expected, received: received! };
+    const values = {
+      ...(expected === undefined ? {} : { expected }),
+      ...(received === undefined ? {} : { received }),
+    };
     this.#ledger.tell({ kind: 'heads', message, file: `heads/${this.#file}`, offset: line, ...values });
   }
 }

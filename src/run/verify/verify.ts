@@ -18,6 +18,7 @@ import {
   checkUncountersigned,
   type HeadsEnd,
   HeadsReader,
+  type Noted,
 } from './countersigned.ts';
 import type { Finding, Tell } from './findings.ts';
 import { checkIndex } from './index-file.ts';
@@ -42,6 +43,8 @@ export interface Verification {
   readonly store?:
     | { readonly open: () => Promise<Store>; readonly expects: (agent: string) => boolean }
     | undefined;
+  /** Records of the log of heads that were noted down: they must be there. */
+  readonly noted?: readonly Noted[] | undefined;
   readonly signal: AbortSignal;
   /** Hears how far it has come, in bytes of stored files. */
   readonly progress?: (done: number, total: number) => void;
@@ -172,12 +175,13 @@ async function readAll(
 async function work(task: Verification, ledger: Ledger, notes: string[]): Promise<HeadsEnd | undefined> {
   const { paths, archive, centre } = task;
   const known = await knownKeys(paths, notes);
-  const heads = new HeadsReader(headsFolder(paths), ledger);
+  const heads = new HeadsReader(headsFolder(paths), ledger, task.noted);
   await heads.read();
   const read = ledger.headsSoFar;
   if (archive) await noteWaiting(ledger, paths.in);
   await readAll(task, archive ? [archive.root] : task.files, ledger, known);
   await heads.read();
+  heads.checkNoted();
   ledger.arrange();
   checkChains(ledger, known, archive !== undefined);
   if (known) checkRevoked(ledger, known);
