@@ -187,8 +187,9 @@ function json(value: object | undefined): string | null {
   return value === undefined ? null : canonical(value);
 }
 
-function eventRow(
-  { id, batch: { header } }: FreshBatch,
+/** The row of one event of a batch of kind `changes` or `log`. */
+export function eventRow(
+  { id, batch: { header } }: Pick<FreshBatch, 'id'> & { readonly batch: Pick<Loadable, 'header'> },
   event: BatchEvent,
   idx: number,
 ): Insertable<Tables['events']> {

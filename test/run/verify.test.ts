@@ -406,6 +406,15 @@ test('P6: a store whose rows were changed is found: a digest, a count, an event 
   await opened.load(all);
   await opened.close();
   assert.deepEqual(await evidence.kinds({ store }), []);
+  const told = '{"n":1}';
+  await edit((db) =>
+    db.updateTable('events').set({ data_json: '{"n":7}' }).where('data_json', '=', told).execute(),
+  );
+  assert.deepEqual(await evidence.kinds({ store }), ['store logins 1'], 'a field of an event');
+  await edit((db) =>
+    db.updateTable('events').set({ data_json: told }).where('data_json', '=', '{"n":7}').execute(),
+  );
+  assert.deepEqual(await evidence.kinds({ store }), []);
   await edit((db) => db.deleteFrom('events').where('agent', '=', 'logins').execute());
   assert.deepEqual(await evidence.kinds({ store }), ['store logins 1']);
   await edit((db) => db.updateTable('batches').set({ events: 0 }).where('agent', '=', 'logins').execute());

@@ -178,7 +178,7 @@ export function registerSpool(program: Command): void {
     .action((patterns: string[], options: SpoolOptions) =>
       move('held', patterns, options, (into, file) => into.hold(file, options.reason ?? '')),
     );
-  subcommand(spool, 'release', 'hand files from hold/ back to new/, to be routed')
+  subcommand(spool, 'release', 'hand files from hold/ or corrupt/ back to new/, to be routed again')
     .argument('<glob...>')
     .action((patterns: string[], options: SpoolOptions) =>
       move('released', patterns, options, (into, file) => into.release(file)),

@@ -14,7 +14,7 @@ const SCHEMA = `
   create table streams (id integer primary key, node text not null, agent text not null, epoch text not null, host text);
   create table batches (
     stream integer not null, seq integer not null, sha256 text not null, prev text, key text, time text not null,
-    events integer not null, file integer not null, at integer not null
+    events integer not null, file integer not null, at integer not null, content text
   );
   create table heads (stream integer not null, seq integer not null, sha256 text not null, time text not null, line text not null);
   create table waiting (stream integer not null, seq integer not null, sha256 text not null);
@@ -39,6 +39,8 @@ export interface Entry {
   readonly events: number;
   readonly file: number;
   readonly at: number;
+  /** Digest of what the store must hold of its events. */
+  readonly content?: string | undefined;
 }
 
 export class Ledger {
@@ -55,7 +57,7 @@ export class Ledger {
     this.#add = {
       file: this.db.prepare('insert into files (path, label, sha256, size) values (?, ?, ?, ?)'),
       stream: this.db.prepare('insert into streams values (?, ?, ?, ?, ?)'),
-      batch: this.db.prepare('insert into batches values (?, ?, ?, ?, ?, ?, ?, ?, ?)'),
+      batch: this.db.prepare('insert into batches values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)'),
       head: this.db.prepare('insert into heads values (?, ?, ?, ?, ?)'),
       waiting: this.db.prepare('insert into waiting values (?, ?, ?)'),
       finding: this.db.prepare('insert into findings (kind, body) values (?, ?)'),
@@ -80,10 +82,10 @@ export class Ledger {
     );
   }
 
-  batch({ header, sha256, events, file, at }: Entry): void {
+  batch({ header, sha256, events, file, at, content }: Entry): void {
     const { seq, prev, key, time } = header;
     const stream = this.#stream(header, header.host);
-    this.#add.batch.run(stream, seq, sha256, prev, key ?? null, time, events, file, at);
+    this.#add.batch.run(stream, seq, sha256, prev, key ?? null, time, events, file, at, content ?? null);
   }
 
   /** A countersigned head; `line` is where it is. */

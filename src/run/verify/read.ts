@@ -79,12 +79,19 @@ async function readStored({ path, label, size }: BatchFile, ledger: Ledger): Pro
   return undefined;
 }
 
+/** What batches are held against while they are read. */
+export interface Against {
+  readonly known: KnownNodes | undefined;
+  /** The digest of what the store must hold of a batch's events; undefined where that is not asked for. */
+  readonly contentOf?: ((batch: Batch) => string | undefined) | undefined;
+}
+
 function enter(
   decoded: Iterable<Decoded>,
   file: number,
   label: string,
   ledger: Ledger,
-  known: KnownNodes | undefined,
+  { known, contentOf }: Against,
 ): void {
   let at = 0;
   for (const { batch, damage } of decoded) {
@@ -94,9 +101,10 @@ function enter(
       continue;
     }
     const { header, trailer } = batch;
-    ledger.batch({ header, sha256: trailer.sha256, events: trailer.count, file, at });
     const where = { file: label, offset: at, ...nameOf(header) };
     const bad = badEvent(batch);
+    const content = bad === undefined ? contentOf?.(batch) : undefined;
+    ledger.batch({ header, sha256: trailer.sha256, events: trailer.count, file, at, content });
     if (bad !== undefined) ledger.tell({ kind: 'events', message: bad, ...where });
     const key = badKey(header, known);
     if (key) ledger.tell({ ...key, ...where });
@@ -105,14 +113,10 @@ function enter(
 }
 
 /** Reads one file into the ledger, and tells what is wrong in it. */
-export async function readInto(
-  ledger: Ledger,
-  file: BatchFile,
-  known: KnownNodes | undefined,
-): Promise<void> {
+export async function readInto(ledger: Ledger, file: BatchFile, against: Against): Promise<void> {
   const stored = await readStored(file, ledger);
   if (!stored) return;
   const sha256 = createHash('sha256').update(stored).digest('hex');
   const number = ledger.file(file.name, file.label, { sha256, size: stored.length });
-  enter(await decodeStored(file.path, stored), number, file.label, ledger, known);
+  enter(await decodeStored(file.path, stored), number, file.label, ledger, against);
 }

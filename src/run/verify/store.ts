@@ -1,12 +1,16 @@
 /** The store against the archive: each batch's row and its events, and the inventories that they add up to. */
+import { createHash } from 'node:crypto';
 import { sql } from 'kysely';
-import type { StreamKey } from '../../spool/batch.ts';
+import type { Batch, StreamKey } from '../../spool/batch.ts';
 import { digestAgrees } from '../../store/completeness.ts';
+import { eventRow } from '../../store/load.ts';
 import type { Store } from '../../store/store.ts';
 import type { Finding } from './findings.ts';
 import type { Ledger } from './ledger.ts';
 
 const PAGE = 500;
+/** Rows of events that are read at once, unless one batch has more. */
+const MOST_EVENTS = 5000;
 
 type Row = Record<string, string | number | null>;
 
@@ -23,7 +27,7 @@ const SCHEMA = `
   create table stored (node text, agent text, epoch text, seq integer, sha256 text, primary key (node, agent, epoch, seq, sha256)) without rowid`;
 
 const FIND = `
-  select b.sha256, b.events from batches b join streams s on s.id = b.stream
+  select b.sha256, b.events, b.content from batches b join streams s on s.id = b.stream
   where s.node = ? and s.agent = ? and s.epoch = ? and b.seq = ?`;
 
 const NOT_STORED = `
@@ -33,27 +37,70 @@ const NOT_STORED = `
     and not exists (select 1 from waiting w where w.stream = b.stream and w.seq = b.seq and w.sha256 = b.sha256)
   order by b.file, b.at`;
 
-/** Where the rows of a kind's events are; a snapshot's are in the state of items, which its digest proves. */
-async function countRows(store: Store, ids: readonly number[]): Promise<Map<number, number>> {
-  const counts = new Map<number, number>();
-  if (ids.length === 0) return counts;
-  const events = await store.db
+type EventRow = Omit<ReturnType<typeof eventRow>, 'batch' | 'node' | 'agent' | 'derived'>;
+
+/** A digest of events as the store holds them, row after row. */
+function digestOf(rows: Iterable<EventRow>): string {
+  const hash = createHash('sha256');
+  for (const row of rows) {
+    const { idx, time, since, collected, action, item, source, before_json, after_json, by_json, data_json } =
+      row;
+    const json = [before_json, after_json, by_json, data_json];
+    hash.update(`${JSON.stringify([idx, time, since, collected, action, item, source, ...json])}\n`);
+  }
+  return hash.digest('hex');
+}
+
+/** The digest of what the store must hold of a batch's events; undefined for those that it keeps in another form. */
+export function contentOf(batch: Batch): string | undefined {
+  const { kind } = batch.header;
+  if (kind !== 'changes' && kind !== 'log') return undefined;
+  return digestOf(Array.from(batch.events(), (event, idx) => eventRow({ id: 0, batch }, event, idx)));
+}
+
+/** Of each batch how many rows of events there are, and their digest. */
+type Contents = Map<number, { readonly rows: number; readonly content?: string }>;
+
+async function eventsOf(store: Store, ids: readonly number[], contents: Contents): Promise<void> {
+  if (ids.length === 0) return;
+  const rows = await store.db
     .selectFrom('events')
-    .select('batch')
-    .select((eb) => eb.fn.countAll<number>().as('n'))
+    .selectAll()
     .where('batch', 'in', ids)
     .where('derived', '=', 0)
-    .groupBy('batch')
+    .orderBy('batch')
+    .orderBy('idx')
     .execute();
+  for (const [batch, events] of Map.groupBy(rows, (row) => row.batch))
+    contents.set(batch, { rows: events.length, content: digestOf(events) });
+}
+
+/** What the store holds of the events of a page of batches, `MOST_EVENTS` at a time or those of one batch. */
+async function readContents(store: Store, page: readonly Stored[]): Promise<Contents> {
+  const contents: Contents = new Map();
+  let [ids, events]: [number[], number] = [[], 0];
+  for (const row of page) {
+    if (events + row.events > MOST_EVENTS) {
+      await eventsOf(store, ids, contents);
+      [ids, events] = [[], 0];
+    }
+    ids.push(row.id);
+    events += row.events;
+  }
+  await eventsOf(store, ids, contents);
   const runs = await store.db
     .selectFrom('runs')
     .select('batch')
     .select((eb) => eb.fn.countAll<number>().as('n'))
-    .where('batch', 'in', ids)
+    .where(
+      'batch',
+      'in',
+      page.map(({ id }) => id),
+    )
     .groupBy('batch')
     .execute();
-  for (const { batch, n } of [...events, ...runs]) counts.set(batch, (counts.get(batch) ?? 0) + Number(n));
-  return counts;
+  for (const { batch, n } of runs) contents.set(batch, { rows: Number(n) });
+  return contents;
 }
 
 async function* pages(store: Store): AsyncGenerator<Stored[]> {
@@ -75,8 +122,10 @@ function about({ node, agent, epoch, seq, host }: Stored, message: string, more:
   return { kind: 'store', message, node, host, agent, epoch, seq, ...more };
 }
 
-/** What is wrong with one row, given the batches at its place in the archive and the number of its events' rows. */
-function checkRow(row: Stored, here: readonly Row[], rows: number): Finding | undefined {
+const NOTHING = { rows: 0, content: digestOf([]) };
+
+/** What is wrong with one row, given the batches at its place in the archive and what the store holds of its events. */
+function checkRow(row: Stored, here: readonly Row[], contents: Contents): Finding | undefined {
   if (here.length === 0)
     return about(row, 'the store has a batch that the archive has not', { received: row.sha256 });
   const same = here.find(({ sha256 }) => sha256 === row.sha256);
@@ -91,10 +140,17 @@ function checkRow(row: Stored, here: readonly Row[], rows: number): Finding | un
       expected: `${expected}`,
       received: `${row.events}`,
     });
-  if (row.kind !== 'snapshot' && rows !== expected)
-    return about(row, 'the store holds other events than the batch has', {
+  if (row.kind === 'snapshot') return undefined;
+  const { rows, content } = contents.get(row.id) ?? NOTHING;
+  if (rows !== expected)
+    return about(row, 'the store does not hold as many events as the batch has', {
       expected: `${expected}`,
       received: `${rows}`,
+    });
+  if (same.content !== null && content !== same.content)
+    return about(row, 'the store holds other events than the batch has', {
+      expected: String(same.content),
+      received: content ?? '',
     });
   return undefined;
 }
@@ -130,14 +186,11 @@ export async function checkStore(
   const find = ledger.db.prepare(FIND);
   const add = ledger.db.prepare('insert or ignore into stored values (?, ?, ?, ?, ?)');
   for await (const page of pages(store)) {
-    const counts = await countRows(
-      store,
-      page.map(({ id }) => id),
-    );
+    const contents = await readContents(store, page);
     for (const row of page) {
-      const { id, node, agent, epoch, seq, sha256 } = row;
+      const { node, agent, epoch, seq, sha256 } = row;
       add.run(node, agent, epoch, seq, sha256);
-      const finding = checkRow(row, find.all(node, agent, epoch, seq) as Row[], counts.get(id) ?? 0);
+      const finding = checkRow(row, find.all(node, agent, epoch, seq) as Row[], contents);
       if (finding) ledger.tell(finding);
     }
   }

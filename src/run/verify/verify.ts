@@ -158,13 +158,14 @@ async function readAll(
   ledger: Ledger,
   known: KnownNodes | undefined,
 ): Promise<void> {
+  const contentOf = task.store ? (await import('./store.ts')).contentOf : undefined;
   const total = task.progress ? await totalSize(roots) : 0;
   const tell: Tell = (finding) => ledger.tell(finding);
   let done = 0;
   for (const root of roots) {
     for await (const file of batchFiles(root, tell)) {
       task.signal.throwIfAborted();
-      await readInto(ledger, file, known);
+      await readInto(ledger, file, { known, contentOf });
       done += file.size;
       task.progress?.(done, total);
     }
