@@ -8,6 +8,7 @@ import { DsacError } from '../errors.ts';
 import type { Agent, AnyAgent } from '../plugin/agent.ts';
 import type { AnyHandler } from '../plugin/handler.ts';
 import { hasPlugin, loadPlugin, pluginNames } from '../plugin/registry.ts';
+import { SALVAGE } from '../spool/batch.ts';
 import { DEFAULT_QUOTA, type Quota } from '../spool/quota.ts';
 import type { Task } from './agent-run.ts';
 import { RECEIPTS } from './collect.ts';
@@ -113,11 +114,12 @@ export async function agentNames(config: Config): Promise<string[]> {
 /** The tasks for the agents named, or for all. Throws `usage` for a name that is none, `config` for options that are wrong. */
 export async function configuredTasks(config: Config, only: readonly string[]): Promise<Task[]> {
   const known = await agentNames(config);
-  if (Object.hasOwn(config.agents ?? {}, RECEIPTS)) {
+  for (const own of [RECEIPTS, SALVAGE]) {
+    if (!Object.hasOwn(config.agents ?? {}, own)) continue;
     config.section(
-      ['agents', RECEIPTS],
-      RECEIPTS,
-      z.string().refine(() => false, `'${RECEIPTS}' is the name of DSAC’s own stream; choose another`),
+      ['agents', own],
+      own,
+      z.string().refine(() => false, `'${own}' is the name of DSAC’s own stream; choose another`),
     );
   }
   for (const name of only) requireKnown('agent', name, known);

@@ -40,6 +40,24 @@ export const successionSchema = z
   .min(1)
   .max(MAX_SUCCESSION);
 
+/** The agent of batches that hold what could be read of damaged ones (docs/format.md §6). */
+export const SALVAGE = 'salvage';
+
+/** Where the events of a salvage come from: the damaged bytes, and what their header says, as far as it can be read. */
+const salvageSchema = z.object({
+  from: sha256Schema,
+  reason: z.string(),
+  lost: z.int().min(0),
+  node: uuidSchema.optional(),
+  host: z.string().min(1).max(255).optional(),
+  agent: nameSchema.optional(),
+  kind: kindSchema.optional(),
+  epoch: epochSchema.optional(),
+  seq: z.int().min(1).optional(),
+});
+
+export type Salvage = z.infer<typeof salvageSchema>;
+
 export const headerSchema = z
   .object({
     dsac: z.literal(FORMAT_VERSION),
@@ -61,6 +79,7 @@ export const headerSchema = z
     state: z.object({ items: z.int().min(0), digest: sha256Schema }).optional(),
     key: z.base64().length(44).optional(),
     succession: successionSchema.optional(),
+    salvage: salvageSchema.optional(),
   })
   .refine((header) => (header.seq === 1) === (header.prev === null), {
     path: ['prev'],

@@ -24,9 +24,9 @@ import {
 import { signedText } from './encode.ts';
 
 const LF = 0x0a;
-const HEADER_START = Buffer.from('{"dsac":');
-const EVENT_START = Buffer.from('{"time":');
-const TRAILER_START = Buffer.from('{"end":');
+export const HEADER_START = Buffer.from('{"dsac":');
+export const EVENT_START = Buffer.from('{"time":');
+export const TRAILER_START = Buffer.from('{"end":');
 /** No header with all its fields is shorter: what is need not be parsed. */
 const SHORTEST_HEADER = 150;
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
@@ -42,7 +42,8 @@ export type Decoded =
   | { readonly batch: Batch; readonly damage?: never }
   | { readonly batch?: never; readonly damage: Damage };
 
-function startsWith(bytes: Buffer, at: number, prefix: Buffer): boolean {
+/** Whether `prefix` stands at `at`. */
+export function startsWith(bytes: Buffer, at: number, prefix: Buffer): boolean {
   return (
     bytes.length - at >= prefix.length &&
     bytes.compare(prefix, 0, prefix.length, at, at + prefix.length) === 0
@@ -78,16 +79,25 @@ export function isDeep(line: Buffer): boolean {
   return false;
 }
 
+/** The event on a line. Throws with the reason, which begins with `what`, when it is none. */
+export function parseEvent(line: Buffer, what: string): BatchEvent {
+  if (isDeep(line)) throw new Error(`${what}: nests deeper than ${MAX_DEPTH}`);
+  return parseLine(line, eventSchema, what) as BatchEvent;
+}
+
+/** The lines of some bytes without their ends, the last one also when it has none. */
+export function* linesOf(bytes: Buffer): Generator<Buffer> {
+  for (let at = 0; at < bytes.length; ) {
+    const stop = bytes.indexOf(LF, at);
+    const end = stop < 0 ? bytes.length : stop;
+    yield bytes.subarray(at, end);
+    at = end + 1;
+  }
+}
+
 function* parseEvents(bytes: Buffer, start: number, end: number): Generator<BatchEvent> {
   let number = 1;
-  for (let at = start; at < end; number++) {
-    const stop = bytes.indexOf(LF, at);
-    const line = bytes.subarray(at, stop);
-    const what = `event ${number}`;
-    if (isDeep(line)) throw new Error(`${what}: nests deeper than ${MAX_DEPTH}`);
-    yield parseLine(line, eventSchema, what) as BatchEvent;
-    at = stop + 1;
-  }
+  for (const line of linesOf(bytes.subarray(start, end))) yield parseEvent(line, `event ${number++}`);
 }
 
 const publicKeys = new Map<string, KeyObject>();

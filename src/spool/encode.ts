@@ -9,8 +9,13 @@ export function signedText(sha256: string): Buffer {
 
 /** A UUID version 7 (RFC 9562 §5.7) for `now`, in milliseconds since 1970. */
 export function uuidv7(now: number): string {
-  const bytes = randomBytes(16);
-  bytes.writeUIntBE(now, 0, 6);
+  return uuidFrom(now, randomBytes(16));
+}
+
+/** A UUID version 7 whose other bits are those of `random`, 16 bytes or more, for what must have the same id again. */
+export function uuidFrom(now: number, random: Uint8Array): string {
+  const bytes = Buffer.from(random.subarray(0, 16));
+  bytes.writeUIntBE(Math.max(0, now), 0, 6);
   bytes[6] = 0x70 | (bytes[6]! & 0x0f);
   bytes[8] = 0x80 | (bytes[8]! & 0x3f);
   const hex = bytes.toString('hex');
@@ -42,6 +47,7 @@ const HEADER_ORDER = [
   'state',
   'key',
   'succession',
+  'salvage',
 ] as const;
 const EVENT_ORDER = ['time', 'action', 'item', 'source', 'before', 'after', 'by', 'data'] as const;
 

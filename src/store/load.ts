@@ -1,6 +1,6 @@
 /** Loads whole batches in one transaction: all of them or none, each at most once, whatever order they come in. */
 import { type Insertable, type Kysely, sql } from 'kysely';
-import type { BatchEvent, StreamKey } from '../spool/batch.ts';
+import { type BatchEvent, SALVAGE, type StreamKey } from '../spool/batch.ts';
 import { canonical } from '../spool/canonical.ts';
 import { loadAhead } from './ahead.ts';
 import type { DialectName } from './ddl.ts';
@@ -318,6 +318,8 @@ export async function loadAll(
   await insertEvents(db, fresh);
   await loadInventories(db, fresh, streams);
   await loadReceipts(db, dialect, fresh, now);
-  await keepAccount(db, dialect, fresh, streams, now);
-  await updateNodes(db, dialect, fresh, now);
+  // A salvage is no life of a node: it has no place in a stream, makes none complete and none silent.
+  const account = fresh.filter(({ batch }) => batch.header.agent !== SALVAGE);
+  await keepAccount(db, dialect, account, streams, now);
+  await updateNodes(db, dialect, account, now);
 }

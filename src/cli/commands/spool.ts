@@ -136,6 +136,35 @@ async function move(
   }
 }
 
+async function salvageFiles(patterns: string[], options: SpoolOptions): Promise<void> {
+  const { spool, setting } = await openSpool(options);
+  const [{ salvage }, { loadIdentity }, { originOf }, { System }, { findFiles, whereOf }] = await Promise.all(
+    [
+      import('../../run/salvage.ts'),
+      import('../../run/identity.ts'),
+      import('../../run/stream.ts'),
+      import('../../host/system.ts'),
+      import('../../run/inspect.ts'),
+    ],
+  );
+  const identity = await loadIdentity(setting.paths);
+  const by = await originOf(new System(options.rootfs ?? '/'), identity, setting.config.host);
+  let found = 0;
+  for (const file of await findFiles(spool, patterns)) {
+    const { events, lost, name } = await salvage(spool, file, by);
+    if (name === undefined) say('dsac-spool', `${whereOf(file)}/${file.name}: nothing to salvage`);
+    else
+      await writeOut(
+        `salvaged ${whereOf(file)}/${file.name}: ${events} events, ${lost} lost: hold/${name}\n`,
+      );
+    if (name !== undefined) found++;
+  }
+  if (found === 0)
+    throw new DsacError('data', 'no event of a damaged batch can be read there', {
+      hint: 'whole batches beside damage have gone on already; dsac spool cat shows what the files hold',
+    });
+}
+
 function subcommand(parent: Command, name: string, description: string): Command {
   return withCommon(parent.command(name))
     .description(description)
@@ -178,6 +207,13 @@ export function registerSpool(program: Command): void {
     .action((patterns: string[], options: SpoolOptions) =>
       move('held', patterns, options, (into, file) => into.hold(file, options.reason ?? '')),
     );
+  subcommand(
+    spool,
+    'salvage',
+    'make batches of what can be read of damaged ones, in hold/ until they are released; the files stay',
+  )
+    .argument('<glob...>', "usually 'corrupt', or 'failed' for batches with an event that cannot be read")
+    .action(salvageFiles);
   subcommand(spool, 'release', 'hand files from hold/ or corrupt/ back to new/, to be routed again')
     .argument('<glob...>')
     .action((patterns: string[], options: SpoolOptions) =>
