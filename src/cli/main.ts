@@ -73,7 +73,7 @@ export async function main(name: string, args: readonly string[]): Promise<void>
   try {
     await program.parseAsync(line, { from: 'user' });
   } catch (error) {
-    process.exitCode = ended(error, speaker, args.includes('--verbose'));
+    process.exitCode = ended(error, program, speaker, args);
   }
 }
 
@@ -83,20 +83,35 @@ function programName(args: readonly string[]): string {
   return first !== undefined && OWN_BIN.test(`dsac-${first}`) ? `dsac-${first}` : 'dsac';
 }
 
-function ended(error: unknown, name: string, verbose: boolean): number {
-  if (!(error instanceof CommanderError)) return complain(name, error, verbose);
-  if (error.exitCode === 0) return EXIT.ok;
-  const [message, guess] = error.message.split('\n');
-  if (name === 'dsac' && MISPLACED.test(message!)) {
-    say(name, `${message!}`);
-    say(name, 'hint: give it after the command: dsac init --home DIR');
-    return EXIT.usage;
+/** The command whose help is to be asked for: `dsac init` for `dsac init --role x`. */
+function helpful(program: Command, name: string, args: readonly string[]): string {
+  const first = args.find((arg) => !arg.startsWith('-'));
+  const known = program.commands.some((command) => command.name() === first);
+  return name === 'dsac' && known ? `dsac ${first}` : name.replace('-', ' ');
+}
+
+/** What commander complains of, and what to do about it. */
+function usageError({ code, message }: CommanderError, name: string, help: string, args: readonly string[]) {
+  const hint = `${help} --help shows what there is`;
+  if (code === 'commander.help') {
+    const asked = args[args.indexOf('help') + 1];
+    const wrong = args.includes('help') && asked !== undefined;
+    return { error: wrong ? `error: unknown command '${asked}'` : 'error: no command given', hint };
   }
-  const near = /^\(Did you mean (.+)\?\)$/.exec(guess ?? '')?.[1];
-  say(name, error.code === 'commander.help' ? 'error: no command given' : message!);
-  say(
-    name,
-    `hint: ${near === undefined ? `${name.replace('-', ' ')} --help shows what there is` : `did you mean '${near}'?`}`,
-  );
+  const [error = '', guess = ''] = message.split('\n');
+  if (name === 'dsac' && MISPLACED.test(error))
+    return { error, hint: 'give it after the command: dsac init --home DIR' };
+  const [, wrong, choices] = /^(.+) Allowed choices are (.+)\.$/.exec(error) ?? [];
+  if (wrong !== undefined) return { error: wrong, hint: `use one of: ${choices}` };
+  const near = /^\(Did you mean (.+)\?\)$/.exec(guess)?.[1];
+  return { error, hint: near === undefined ? hint : `did you mean '${near}'?` };
+}
+
+function ended(error: unknown, program: Command, name: string, args: readonly string[]): number {
+  if (!(error instanceof CommanderError)) return complain(name, error, args.includes('--verbose'));
+  if (error.exitCode === 0) return EXIT.ok;
+  const told = usageError(error, name, helpful(program, name, args), args);
+  say(name, told.error);
+  say(name, `hint: ${told.hint}`);
   return EXIT.usage;
 }

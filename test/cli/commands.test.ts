@@ -64,6 +64,12 @@ test('each command is also a bin of its own', async () => {
 const mistakes: [args: string[], code: number, said: RegExp][] = [
   [['agnet'], 64, /^dsac: error: unknown command 'agnet'\ndsac: hint: did you mean 'agent'\?\n$/],
   [[], 64, /^dsac: error: no command given\n/],
+  [['help', 'bogus'], 64, /^dsac: error: unknown command 'bogus'\n/],
+  [
+    ['init', '--role', 'foo'],
+    64,
+    /^dsac: error: .*'foo' is invalid\.\ndsac: hint: use one of: node, central, all\n$/,
+  ],
   [
     ['agent', 'pakages'],
     64,
@@ -79,7 +85,7 @@ const mistakes: [args: string[], code: number, said: RegExp][] = [
     64,
     /^dsac-report: error: --since: 'tuesday' is not a time\ndsac-report: hint: use a time ago/,
   ],
-  [['report', 'logins', '--format', 'xml'], 64, /allowed choices are table, json, ndjson, csv/i],
+  [['report', 'logins', '--format', 'xml'], 64, /'xml' is invalid\.\n.*use one of: table, json, ndjson, csv/],
   [['dispatch', 'brokr'], 64, /^dsac-dispatch: error: unknown dispatcher 'brokr'\n/],
   [['consume', '--max-time', 'long'], 64, /^dsac-consume: error: --max-time: 'long' is not a duration\n/],
   [['consume'], 78, /there is no 'consume' section/],
