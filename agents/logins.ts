@@ -6,6 +6,7 @@ import {
   authlogEntries,
   btmpEntries,
   journalEntries,
+  sourceGone,
   wtmpdbEntries,
   wtmpEntries,
 } from '../src/source/logins/loginentries.ts';
@@ -62,18 +63,24 @@ export default defineLog({
       yield* btmpEntries(context, BTMP, cursor);
     },
     async *wtmpdb(context, cursor) {
-      const path = (await findDatabase(context.system)) ?? absent(`no ${DATABASES.join(' or ')}`);
-      yield* wtmpdbEntries(context, path, cursor);
+      const path = await findDatabase(context.system);
+      if (path === undefined) yield* sourceGone('wtmpdb', context, cursor, `no ${DATABASES.join(' or ')}`);
+      else yield* wtmpdbEntries(context, path, cursor);
     },
     async *journal(context, cursor) {
       const journal = await findJournal(context.system);
-      if (journal.missing !== undefined) absent(journal.missing);
+      if (journal.missing !== undefined) {
+        yield* sourceGone('journal', context, cursor, journal.missing);
+        return;
+      }
       const log = journal.kept === 'on disk' ? undefined : await findAuthLog(context.system);
       if (log !== undefined) absent(`the journal is in memory only, and ${log} has the same`);
       yield* journalEntries(context, cursor);
     },
     async *authlog(context, cursor) {
-      const log = (await findAuthLog(context.system)) ?? absent(`no ${AUTH_LOGS.join(' or ')}`);
+      const found = await findAuthLog(context.system);
+      // What was read and is not there any more is for its reader to tell.
+      const log = found ?? (cursor === undefined ? absent(`no ${AUTH_LOGS.join(' or ')}`) : AUTH_LOGS[0]!);
       const journal = await findJournal(context.system);
       if (journal.kept === 'on disk') absent(`the journal is on disk and has the same as ${log}`);
       yield* authlogEntries(context, log, cursor);

@@ -43,6 +43,8 @@ export interface Lost {
   readonly cursor: FollowCursor;
   /** Whether what follows may hold what was read before (a file was cut or rewritten, so the place in it is unknown). */
   readonly reread: boolean;
+  /** Whether it does hold that: the file still begins as it did. */
+  readonly again: boolean;
 }
 
 /** Consecutive bytes of one file. */
@@ -114,6 +116,7 @@ interface Start {
   readonly index: number;
   readonly offset: number;
   readonly lost?: string;
+  readonly again?: boolean;
 }
 
 function describeLoss(
@@ -151,7 +154,7 @@ async function locate(
     if (likeness === 'cut' || likeness === 'rewritten') damage ??= { likeness, file, index };
   }
   const index = Math.min(afterwards, damage?.index ?? files.length);
-  return { index, offset: 0, lost: describeLoss(path, files, cursor, damage) };
+  return { index, offset: 0, lost: describeLoss(path, files, cursor, damage), again: damage !== undefined };
 }
 
 /** Makes the cursors of one file's chunks, from the bytes that passed. */
@@ -205,7 +208,7 @@ async function* readFile(
     }
   } catch (error) {
     if (!(error instanceof UnreadableLog)) throw error;
-    yield { lost: error.message, cursor: beyond(file.mtime), reread: false };
+    yield { lost: error.message, cursor: beyond(file.mtime), reread: false, again: false };
   }
 }
 
@@ -241,8 +244,8 @@ export function followBytes(
   { signal }: FollowOptions = {},
 ): AsyncGenerator<Chunk | Lost> {
   return withLog(system, path, async function* (files) {
-    const { index, offset, lost, behind } = await startFor(system, path, files, cursor);
-    if (lost !== undefined) yield { lost, cursor: behind, reread: true };
+    const { index, offset, lost, again = false, behind } = await startFor(system, path, files, cursor);
+    if (lost !== undefined) yield { lost, cursor: behind, reread: true, again };
     for (const [at, file] of files.slice(index).entries()) {
       yield* readFile(system, file, at === 0 ? offset : 0, signal);
     }
@@ -294,7 +297,7 @@ class LineCutter {
     this.#length = 0;
     if (length > MAX_LINE) {
       const lost = `${path}: passed over a line of ${length} bytes, more than ${MAX_LINE}`;
-      return { lost, cursor: chunk.cursorAt(end), reread: false };
+      return { lost, cursor: chunk.cursorAt(end), reread: false, again: false };
     }
     return {
       line,

@@ -312,7 +312,7 @@ test('the journal is asked only for what is read, and from where the last run en
 test('an entry that vacuuming took away is told as lost history', async (t) => {
   const { root } = withJournal(t);
   const { cursor } = await run(root, 'journal');
-  const stale = { ...(cursor as object), after: 's=0;i=1' };
+  const stale = { ...(cursor as object), after: 's=0;i=1', seen: 's=0;i=1' };
   const { events } = await run(root, 'journal', stale);
   assert.equal(events[0]?.action, 'history-lost');
   assert.ok(events.some(({ action }) => action === 'login'));

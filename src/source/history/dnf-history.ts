@@ -220,7 +220,7 @@ function* gone(reached: Reached, present: readonly Database[], now: Date): Gener
   for (const [path, { id, begin }] of Object.entries(reached)) {
     if (id === 0 || present.some((database) => database.path === path)) continue;
     reached[path] = { id: 0, begin };
-    yield { event: historyLost('dnf', now.toISOString(), `${path} is gone`) };
+    yield { event: historyLost('dnf', now.toISOString(), `${path} is gone`, isoTime(begin)) };
   }
 }
 
@@ -234,8 +234,9 @@ async function* databaseEntries(
   const { transactions, instead } = await readNews(system, path, reached[path]);
   if (instead !== undefined) {
     const lost = `${path} was replaced or cut: transaction ${reached[path]?.id} is not the one that was read`;
+    const since = isoTime(reached[path]?.begin ?? null);
     reached[path] = instead;
-    yield { event: historyLost('dnf', now.toISOString(), lost) };
+    yield { event: historyLost('dnf', now.toISOString(), lost, since) };
   }
   for (const transaction of settled(transactions, now)) {
     for (const event of transactionEvents(transaction, label, users)) yield { event };

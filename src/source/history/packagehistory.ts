@@ -31,6 +31,9 @@ export const historyFields = z.strictObject({
     .optional()
     .describe('the time as written, where it is no time: time is then that of the run'),
   lost: z.string().optional().describe('what of the history is gone or cannot be read'),
+  since: timeSchema
+    .optional()
+    .describe('history-lost: the newest change that had been read; what is lost may be as old as that'),
 });
 
 export type HistoryFields = z.infer<typeof historyFields>;
@@ -116,9 +119,15 @@ export function failedCommand(
   return { time, action: 'failed', ...(who && { by: who }), ...(data && { data }) };
 }
 
-/** Says that a part of a source's history is gone or cannot be read. */
-export function historyLost(source: string, time: string, lost: string): HistoryEvent {
-  return { time, action: 'history-lost', item: `history/${source}`, data: { lost } };
+/** Says that a part of a source's history is gone or cannot be read. `since`: the newest change that had been read. */
+export function historyLost(
+  source: string,
+  time: string,
+  lost: string,
+  since?: string | undefined,
+): HistoryEvent {
+  const data = { lost, ...(since === undefined ? {} : { since }) };
+  return { time, action: 'history-lost', item: `history/${source}`, data };
 }
 
 /** How many commands began at one written time, so that each has an id of its own. */
@@ -227,12 +236,13 @@ class HistoryReader<S> {
   }
 
   *lost({ lost, reread, cursor }: Lost): Generator<LogEntry<HistoryFields>> {
+    const { newest } = this.#reread.stored;
     if (reread) {
       this.#state = this.#parser.begin();
       this.#reread.begin();
     }
     this.#at = cursor;
-    yield { event: historyLost(this.#parser.source, this.#now.toISOString(), lost) };
+    yield { event: historyLost(this.#parser.source, this.#now.toISOString(), lost, newest) };
   }
 
   *line(line: Buffer): Generator<LogEntry<HistoryFields>> {

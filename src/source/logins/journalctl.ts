@@ -37,25 +37,66 @@ export async function findJournal(system: System): Promise<JournalPlace> {
 
 export type JournalStep = { readonly line: Buffer; readonly lost?: never } | { readonly lost: string };
 
+/** Where a reader stands in the journal. */
+export interface JournalPosition {
+  /** journald's cursor of the last entry that was read. */
+  readonly after?: string | undefined;
+  /** That of the newest entry that there was then, of whatever program: all up to it are done with. */
+  readonly seen?: string | undefined;
+}
+
+function optionsFor(system: System): Promise<string[]> {
+  const plain = ['--output=json', '--all', '--quiet', '--no-pager'];
+  return system.live
+    ? Promise.resolve(plain)
+    : system.path(PERSISTENT).then((path) => [...plain, `--directory=${path}`]);
+}
+
+/** The cursor of the newest entry there is, of whatever program; undefined when there is none. */
+export async function newestEntry(system: System, signal: AbortSignal): Promise<string | undefined> {
+  let newest: string | undefined;
+  const args = [...(await optionsFor(system)), '--lines=1'];
+  for await (const line of system.lines('journalctl', args, { signal }))
+    newest = entryCursor(parseEntry(line) ?? {}) ?? newest;
+  return newest;
+}
+
+async function isThere(system: System, cursor: string, signal: AbortSignal): Promise<boolean> {
+  const args = [...(await optionsFor(system)), `--cursor=${cursor}`];
+  for await (const line of system.lines('journalctl', args, { signal }))
+    return entryCursor(parseEntry(line) ?? {}) === cursor;
+  return false;
+}
+
 /**
- * The lines of `journalctl -o json` behind the entry with cursor `after`; all there is without one. journalctl goes silently to the nearest entry when that
- * one is gone, so it is asked for the entry itself first: when another comes, or none, entries between may have been lost, and that is said.
+ * The lines of `journalctl -o json` behind a position; all there is without one. journalctl goes silently to the nearest entry when that one is
+ * gone, so it is asked for the entry itself first: when another comes, or none, entries between may have been lost, and that is said. It is the
+ * newest entry of all that is asked for: that of a login of long ago goes with the journal's ordinary rotation.
  */
 export async function* readJournal(
   system: System,
-  after: string | undefined,
+  { after, seen }: JournalPosition,
   signal: AbortSignal,
 ): AsyncGenerator<JournalStep> {
-  const where = system.live ? [] : [`--directory=${await system.path(PERSISTENT)}`];
-  const from = after === undefined ? [] : [`--cursor=${after}`];
-  const args = ['--output=json', '--all', '--quiet', '--no-pager', ...where, ...from, ...journalMatches];
-  let expected = after;
-  for await (const line of system.lines('journalctl', args, { signal })) {
-    if (expected !== undefined) {
-      const found = entryCursor(parseEntry(line) ?? {});
-      const isThere = found === expected;
+  const from = seen ?? after;
+  if (seen !== undefined && !(await isThere(system, seen, signal)))
+    yield {
+      lost: 'the newest entry at the last look is gone from the journal: entries behind it may be gone too',
+    };
+  const place = from === undefined ? [] : [`--cursor=${from}`];
+  let expected = seen === undefined ? after : undefined;
+  for await (const line of system.lines(
+    'journalctl',
+    [...(await optionsFor(system)), ...place, ...journalMatches],
+    { signal },
+  )) {
+    const found = entryCursor(parseEntry(line) ?? {});
+    if (found !== undefined && (found === from || found === after)) {
       expected = undefined;
-      if (isThere) continue;
+      continue;
+    }
+    if (expected !== undefined) {
+      expected = undefined;
       yield {
         lost: 'the entry that had been read last is gone from the journal: entries behind it may be gone too',
       };

@@ -2,13 +2,13 @@
 import { basename, dirname, join } from 'node:path';
 import { z } from 'zod';
 import { text } from '../../host/text.ts';
-import type { AgentContext, LogEntry } from '../../plugin/agent.ts';
+import { type AgentContext, absent, type LogEntry } from '../../plugin/agent.ts';
 import { followLines } from '../follow.ts';
 import { localClock } from '../localtime.ts';
 import { AuthlogReader, authlogStateSchema } from './authlog.ts';
 import { BtmpReader, btmpStateSchema } from './btmp.ts';
 import { entryCursor, JournalReader, journalStateSchema, parseEntry } from './journal.ts';
-import { readJournal } from './journalctl.ts';
+import { newestEntry, readJournal } from './journalctl.ts';
 import { type LoginData, type LoginEvent, loginEvent } from './sessions.ts';
 import { followUtmp, utmpCursorSchema } from './utmplog.ts';
 import type { RecordReader } from './utmpreader.ts';
@@ -23,19 +23,72 @@ export type LoginEntry = LogEntry<LoginData>;
 const NOTE_EVERY = 1000;
 
 const place = z.unknown().describe('place in the log, see src/source/follow.ts');
+const entrySchema = z
+  .string()
+  .regex(/^(?:[a-z]=[0-9a-f]+;?)+$/)
+  .optional();
 const journalCursorSchema = z.strictObject({
-  after: z
-    .string()
-    .regex(/^(?:[a-z]=[0-9a-f]+;?)+$/)
-    .optional()
-    .describe("journald's cursor of the last entry read"),
+  after: entrySchema.describe("journald's cursor of the last entry read"),
+  seen: entrySchema.describe('that of the newest entry at the last look'),
+  gone: z.literal(true).optional().describe('the journal is gone, and that was told'),
   state: journalStateSchema,
 });
-const authlogCursorSchema = z.strictObject({ at: place, state: authlogStateSchema });
-const recordCursor = <S>(state: z.ZodType<S>) => z.strictObject({ at: utmpCursorSchema, state });
+const untilSchema = z
+  .string()
+  .optional()
+  .describe('after a loss: what is older than this was told before, and is passed over');
+const authlogCursorSchema = z.strictObject({ at: place, state: authlogStateSchema, until: untilSchema });
+const recordCursor = <S>(state: z.ZodType<S>) =>
+  z.strictObject({ at: utmpCursorSchema, state, until: untilSchema });
 
-function historyLost(source: string, now: Date, detail: string): LoginEntry {
-  return { event: loginEvent(now.toISOString(), 'history-lost', `history/${source}`, { detail }) };
+/** `last`: the time up to which the source had been read. */
+function historyLost(source: string, now: Date, detail: string, last?: string): LoginEntry {
+  const span = last === undefined ? {} : { start: last };
+  return { event: loginEvent(now.toISOString(), 'history-lost', `history/${source}`, { detail, ...span }) };
+}
+
+/** A source that was read and is not there any more: that is told once, then it is absent. */
+export function* sourceGone(
+  source: 'journal' | 'wtmpdb',
+  { now }: Pick<Look, 'now'>,
+  cursor: unknown,
+  reason: string,
+): Generator<LoginEntry> {
+  const schema = source === 'journal' ? journalCursorSchema : wtmpdbStateSchema;
+  const { data } = schema.safeParse(cursor);
+  if (data === undefined || data.gone) absent(reason);
+  const last = 'latest' in data ? new Date(Math.floor(data.latest / 1000)).toISOString() : data.state.time;
+  yield historyLost(source, now, `it was read before and is gone: ${reason}`, last);
+  yield { cursor: { ...data, gone: true } };
+}
+
+/** Passes over what was told before a loss, where a file that was cut or rewritten is read again: it is not known how far it had been. */
+class Reread {
+  #until: string | undefined;
+
+  constructor(until: string | undefined) {
+    this.#until = until;
+  }
+
+  begin(last: string | undefined): void {
+    this.#until = last ?? this.#until;
+  }
+
+  news(events: Iterable<LoginEvent>): Iterable<LoginEvent> {
+    return this.#until === undefined ? events : this.#newer(events);
+  }
+
+  *#newer(events: Iterable<LoginEvent>): Generator<LoginEvent> {
+    for (const event of events) {
+      if (this.#until !== undefined && event.time <= this.#until) continue;
+      this.#until = undefined;
+      yield event;
+    }
+  }
+
+  get stored(): { until?: string } {
+    return this.#until === undefined ? {} : { until: this.#until };
+  }
 }
 
 /** The stored cursor. One that is not understood is as good as none, and said to be lost. */
@@ -72,7 +125,7 @@ class Passing {
   }
 }
 
-interface RecordSource<S> {
+interface RecordSource<S extends { last?: string | undefined }> {
   readonly name: string;
   readonly path: string;
   readonly state: z.ZodType<S>;
@@ -80,7 +133,7 @@ interface RecordSource<S> {
 }
 
 /** wtmp or btmp, rotated copies first. */
-async function* recordEntries<S>(
+async function* recordEntries<S extends { last?: string | undefined }>(
   look: Look,
   source: RecordSource<S>,
   cursor: unknown,
@@ -90,22 +143,27 @@ async function* recordEntries<S>(
   const from = yield* stored(recordCursor(source.state), cursor, source.name, look.now);
   const reader = source.reader(from?.state);
   const passing = new Passing();
+  const reread = new Reread(from?.until);
+  const cursor_ = () => ({ cursor: { at, state: reader.state(), ...reread.stored } });
   let at = from?.at;
   for await (const step of followUtmp(system, source.path, from?.at, signal)) {
-    if ('part' in step) yield* passing.pass(reader.read(step.part, step.offset, now));
-    else if ('torn' in step) yield* passing.pass(reader.torn(step.torn, step.offset, now));
+    if ('part' in step) yield* passing.pass(reread.news(reader.read(step.part, step.offset, now)));
+    else if ('torn' in step) yield* passing.pass(reread.news(reader.torn(step.torn, step.offset, now)));
     else if ('lost' in step) {
-      yield historyLost(source.name, look.now, step.lost);
+      yield* passing.pass(reread.news(reader.finish(now)));
+      const { last } = reader.state();
+      yield historyLost(source.name, look.now, step.lost, last);
+      if (step.again) reread.begin(last);
       at = step.cursor;
     } else {
       at = step.cursor;
       if (!passing.isDue()) continue;
-      yield* passing.pass(reader.finish(now));
-      yield { cursor: { at, state: reader.state() } };
+      yield* passing.pass(reread.news(reader.finish(now)));
+      yield cursor_();
     }
   }
-  yield* passing.pass(reader.finish(now));
-  if (at !== undefined) yield { cursor: { at, state: reader.state() } };
+  yield* passing.pass(reread.news(reader.finish(now)));
+  if (at !== undefined) yield cursor_();
 }
 
 /** Logins, logouts, boots, shutdowns and clock changes of a wtmp file. */
@@ -125,10 +183,17 @@ export async function* wtmpdbEntries(look: Look, path: string, cursor: unknown):
   const { system, signal } = look;
   const state = yield* stored(wtmpdbStateSchema, cursor, 'wtmpdb', look.now);
   const reader = new WtmpdbReader(state);
-  const rotated = ((await system.list(dirname(path))) ?? []).filter(isRotatedDb);
+  const folder = dirname(path);
+  const rotated = ((await system.list(folder)) ?? []).filter(isRotatedDb);
   const fresh = rotated.filter((name) => !state?.rotated.includes(name));
+  const open = async (name: string): Promise<WtmpdbFile> =>
+    new WtmpdbFile(await system.path(join(folder, name)), system.live);
+  if (await lostItsPlace(reader, [basename(path), ...rotated], open)) {
+    const lost = `row ${state?.id}, read last, is neither in ${path} nor in a rotated database: rows behind it may be gone too`;
+    yield historyLost('wtmpdb', look.now, lost, reader.latest);
+  }
   for (const name of [...fresh, basename(path)]) {
-    const db = new WtmpdbFile(await system.path(join(dirname(path), name)), system.live);
+    const db = await open(name);
     try {
       for (const events of reader.read(db)) {
         signal.throwIfAborted();
@@ -143,25 +208,50 @@ export async function* wtmpdbEntries(look: Look, path: string, cursor: unknown):
   yield { cursor: reader.state() };
 }
 
+/** Whether the row that was read last is in none of the databases. A rotation moves it to another file, which may be removed later: that is no loss. */
+async function lostItsPlace(
+  reader: WtmpdbReader,
+  names: readonly string[],
+  open: (name: string) => Promise<WtmpdbFile>,
+): Promise<boolean> {
+  if (!reader.hasPlace) return false;
+  for (const [index, name] of names.entries()) {
+    const db = await open(name);
+    try {
+      if (!reader.isIn(db)) continue;
+      if (index > 0) reader.leavePlace();
+      return false;
+    } finally {
+      db.close();
+    }
+  }
+  reader.leavePlace();
+  return true;
+}
+
 /** What the journal says of sshd, su, sudo, login and logind. */
 export async function* journalEntries(look: Look, cursor: unknown): AsyncGenerator<LoginEntry> {
   const now = look.now.toISOString();
   const from = yield* stored(journalCursorSchema, cursor, 'journal', look.now);
   const reader = new JournalReader(from?.state);
   const passing = new Passing();
-  let after = from?.after;
-  for await (const step of readJournal(look.system, after, look.signal)) {
+  // A journal that comes back with what it held, and no place in it, is read as far as it is newer.
+  const reread = new Reread(from !== undefined && from.after === undefined ? from.state.time : undefined);
+  const newest = await newestEntry(look.system, look.signal);
+  let { after, seen } = from ?? {};
+  for await (const step of readJournal(look.system, { after, seen }, look.signal)) {
     if (step.lost !== undefined) {
-      yield historyLost('journal', look.now, step.lost);
-      after = undefined;
+      yield historyLost('journal', look.now, step.lost, from?.state.time);
+      [after, seen] = [undefined, undefined];
       continue;
     }
-    yield* passing.pass(reader.read(step.line, now));
+    yield* passing.pass(reread.news(reader.read(step.line, now)));
     after = entryCursor(parseEntry(step.line) ?? {}) ?? after;
+    seen = undefined;
     if (passing.isDue()) yield { cursor: { after, state: reader.state() } };
   }
-  yield* passing.pass(reader.finish(now));
-  yield { cursor: { after, state: reader.state() } };
+  yield* passing.pass(reread.news(reader.finish(now)));
+  yield { cursor: { after, ...(newest === undefined ? {} : { seen: newest }), state: reader.state() } };
 }
 
 /** What auth.log or secure says of the same, rotated copies first. */
@@ -171,19 +261,22 @@ export async function* authlogEntries(look: Look, path: string, cursor: unknown)
   const from = yield* stored(authlogCursorSchema, cursor, 'authlog', look.now);
   const reader = new AuthlogReader(from?.state);
   const passing = new Passing();
+  const reread = new Reread(from?.until);
   let last: { readonly cursor: unknown } | undefined;
   let file = { path: '', changed: 0 };
   for await (const step of followLines(look.system, path, from?.at, { signal: look.signal })) {
     last = step;
     if ('lost' in step) {
-      yield historyLost('authlog', look.now, step.lost);
+      const { time } = reader.state();
+      yield historyLost('authlog', look.now, step.lost, time);
+      if (step.again) reread.begin(time);
       continue;
     }
     if (step.path !== file.path) file = { path: step.path, changed: step.cursor.mtime };
-    yield* passing.pass(reader.read(text(step.line), clock, file.changed, now));
-    if (passing.isDue()) yield { cursor: { at: step.cursor, state: reader.state() } };
+    yield* passing.pass(reread.news(reader.read(text(step.line), clock, file.changed, now)));
+    if (passing.isDue()) yield { cursor: { at: step.cursor, state: reader.state(), ...reread.stored } };
   }
-  yield* passing.pass(reader.finish(now));
+  yield* passing.pass(reread.news(reader.finish(now)));
   const at = last === undefined ? from?.at : last.cursor;
-  if (at !== undefined) yield { cursor: { at, state: reader.state() } };
+  if (at !== undefined) yield { cursor: { at, state: reader.state(), ...reread.stored } };
 }

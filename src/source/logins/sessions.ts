@@ -29,7 +29,9 @@ export const loginFields = z.strictObject({
   start: z
     .string()
     .optional()
-    .describe('start of the session that ended, or of the boot; clock-changed: the clock before'),
+    .describe(
+      'start of the session that ended, or of the boot; clock-changed: the clock before; history-lost: up to when the log had been read, the event’s own time is when the loss was found',
+    ),
   end: z.string().optional().describe('end of the session, or of the boot; clock-changed: the clock after'),
   duration_s: z
     .number()

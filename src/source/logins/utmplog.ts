@@ -26,7 +26,7 @@ export type UtmpStep =
   /** Too few bytes for a record, at the end of a file that will not grow. */
   | { readonly torn: number; readonly offset: number }
   /** What was there is gone, in words for people. */
-  | { readonly lost: string; readonly cursor: UtmpCursor }
+  | { readonly lost: string; readonly cursor: UtmpCursor; readonly again: boolean }
   /** All before this point is done with. */
   | { readonly cursor: UtmpCursor };
 
@@ -102,7 +102,8 @@ export async function* followUtmp(
     if ('lost' in step) {
       if (open !== undefined) yield* open.close();
       open = undefined;
-      yield { lost: step.lost, cursor: { at: step.cursor, layout: known ?? hint } };
+      const { lost, again } = step;
+      yield { lost, again, cursor: { at: step.cursor, layout: known ?? hint } };
       continue;
     }
     if (open !== undefined && open.file !== step.file) {

@@ -60,6 +60,11 @@ export const wtmpdbStateSchema = z.strictObject({
     .describe('the boot that the machine is in'),
   down: z.string().optional().describe('when that boot was shut down'),
   rotated: z.array(z.string()).describe('rotated databases that were read'),
+  moved: z
+    .literal(true)
+    .optional()
+    .describe('that row was rotated away, or its loss was told: Login alone says what is new'),
+  gone: z.literal(true).optional().describe('the database is gone, and that was told'),
 });
 
 /** What must be remembered between two runs. */
@@ -105,6 +110,11 @@ export class WtmpdbFile {
     return row === undefined ? undefined : Number(row.Login);
   }
 
+  /** Whether any row has this Login. */
+  hasLogin(login: number): boolean {
+    return this.#db.prepare('SELECT 1 FROM wtmp WHERE Login = ? LIMIT 1').get(login) !== undefined;
+  }
+
   /** Up to 5000 rows with a greater id, and with a Login later than `after` where that is given. */
   rowsAfter(id: number, after?: number): unknown[] {
     return this.#db
@@ -141,6 +151,26 @@ export class WtmpdbReader {
 
   state(): WtmpdbState {
     return { ...this.#state, open: this.#sessions.saved() };
+  }
+
+  /** Whether the last row read ought to be in the database. */
+  get hasPlace(): boolean {
+    return this.#state.id > 0 && !this.#state.moved && !this.#state.gone;
+  }
+
+  /** The latest Login of all rows read, as a time. */
+  get latest(): string | undefined {
+    return this.#state.latest > 0 ? timeOf(this.#state.latest) : undefined;
+  }
+
+  /** Whether the database has the last row read, under whatever id. */
+  isIn(db: WtmpdbFile): boolean {
+    return db.loginOf(this.#state.id) === this.#state.login || db.hasLogin(this.#state.login);
+  }
+
+  /** From here on the last row is not looked for, until another is read. */
+  leavePlace(): void {
+    this.#state = { ...this.#state, moved: true };
   }
 
   /** All that is new in a database: ends of sessions known to be open, then new rows by pages. Yields the events of each page. */
@@ -180,7 +210,8 @@ export class WtmpdbReader {
     const moments: Moment[] = [];
     for (const value of rows) {
       const { ID, Login } = value as { ID: number; Login: number | null };
-      this.#state = { ...this.#state, id: ID, login: Login ?? 0 };
+      const { moved: _, gone: __, ...rest } = this.#state;
+      this.#state = { ...rest, id: ID, login: Login ?? 0 };
       const { data: row, error } = rowSchema.safeParse(value);
       if (row === undefined || timeOf(row.Login) === undefined) {
         yield this.#damage(ID, error?.issues[0]?.path.join('.') ?? 'Login');
