@@ -78,21 +78,19 @@ async function* events(
   { command }: Options,
   cursor: unknown,
 ): AsyncGenerator<LogEntry> {
-  const held: LogEntry[] = [];
+  let reached: unknown;
   const env: Record<string, string> = cursor === undefined ? {} : { DSAC_CURSOR: JSON.stringify(cursor) };
-  // Held until the exit status says that all was read: half of what happened must not move the cursor.
+  // No place is named until the exit status says that all was read: half of what happened must not count.
   for await (const { cursor: behind, action, time = context.now.toISOString(), ...rest } of lines(
     context,
     command,
     eventLine,
     env,
   )) {
-    held.push({
-      ...(action === undefined ? {} : { event: { time, action, ...rest } }),
-      ...(behind === undefined ? {} : { cursor: behind }),
-    });
+    if (action !== undefined) yield { event: { time, action, ...rest } };
+    if (behind !== undefined) reached = behind;
   }
-  yield* held;
+  if (reached !== undefined) yield { cursor: reached };
 }
 
 export default defineConfigured<Options>({

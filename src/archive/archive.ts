@@ -12,11 +12,15 @@ import type { Log } from '../log.ts';
 import type { Batch } from '../spool/batch.ts';
 import { decodeStored } from '../spool/decode.ts';
 import { realDisk, replace } from '../spool/disk.ts';
+import { sweepLeftovers } from '../spool/leftovers.ts';
 import { isBatchFile, segmentNamer } from '../spool/names.ts';
 import { Catalogue, type Segment } from './catalogue.ts';
 
 /** A segment is begun anew at this size, far below what a reader unfolds. In bytes. */
 const SEGMENT_BYTES = 64 * 1024 * 1024;
+
+/** A segment under the name that it is written under, see `replace`. */
+const LEFTOVER = /^\.segment\..*\.new$/;
 
 const compress = promisify(zstdCompress);
 
@@ -129,12 +133,17 @@ export class Archive {
   /** Records the segments that the index does not know. The index is never behind by more than what was written last, so past days are left alone. */
   async #recordMissing(): Promise<void> {
     const since = this.#catalogue.latest()?.slice(0, '2026/11/24'.length) ?? '';
+    const leftovers: string[] = [];
     for await (const folder of dayFolders(this.root, since)) {
+      for (const name of await namesIn(join(this.root, folder), LEFTOVER))
+        leftovers.push(join(this.root, folder, name));
       for (const name of (await namesIn(join(this.root, folder), /\.jsonl\.zst$/)).filter(isBatchFile)) {
         const segment = `${folder}/${name}`;
         if (!this.#catalogue.knows(segment)) await this.#record(segment);
       }
     }
+    const removed = await sweepLeftovers(realDisk, join(this.root, 'leftovers.json'), leftovers);
+    if (removed.length > 0) this.#log.warn({ removed }, 'removed what a crash had left half-written');
   }
 
   async #record(segment: string): Promise<void> {

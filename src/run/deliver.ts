@@ -5,6 +5,8 @@
 import { join } from 'node:path';
 import { adviceOf, reasonOf } from '../errors.ts';
 import { takeLock } from '../lock.ts';
+import { sweepLeftovers } from '../spool/leftovers.ts';
+import { isLeftover } from '../spool/names.ts';
 import { isFull } from '../spool/quota.ts';
 import type { Interest, Routed } from '../spool/spool.ts';
 import { isToWait, readDestination } from './destination.ts';
@@ -61,8 +63,24 @@ async function route(run: DeliverRun, posts: readonly Post[]): Promise<Routed | 
     handler: post.name,
     wants: (agent) => wants(post, agent),
   }));
+  await sweep(run);
   // Awaited here: the lock is let go of when this function returns.
   return await run.spool.route(interests, run.signal, run.gate);
+}
+
+/** Clears the spool's `tmp` of what crashes left. That it cannot is no reason not to deliver. */
+async function sweep({ spool, stack, paths, log }: DeliverRun): Promise<void> {
+  async function* leftovers(): AsyncGenerator<string> {
+    for await (const name of spool.disk.list(spool.directory('tmp')))
+      if (isLeftover(stack, name)) yield join(spool.directory('tmp'), name);
+  }
+  try {
+    const memory = join(handlersDirectory(paths, stack), 'leftovers.json');
+    const removed = await sweepLeftovers(spool.disk, memory, leftovers());
+    if (removed.length > 0) log.warn({ removed }, 'removed what a crash had left half-written');
+  } catch (error) {
+    log.warn({ reason: reasonOf(error) }, 'cannot sweep tmp');
+  }
 }
 
 /** On a full disk nothing can be routed, but delivering what was makes room. */

@@ -47,8 +47,8 @@ export interface Disk {
   sync(directory: string): Promise<void>;
   /** Names of the regular files in a directory, streamed in no order; nothing when it is not there. */
   list(directory: string): AsyncGenerator<string>;
-  /** Size in bytes and time of last change in ms, or undefined when it is not there. */
-  stat(path: string): Promise<{ size: number; mtimeMs: number; links: number } | undefined>;
+  /** Size in bytes, time of last change in ms, names and inode, or undefined when it is not there. */
+  stat(path: string): Promise<{ size: number; mtimeMs: number; links: number; inode: number } | undefined>;
   /** Writes over the beginning of a file that is there, and fsyncs it: takes no new space where the file is as long already. */
   overwrite(path: string, bytes: Uint8Array): Promise<void>;
   /** What the file system that holds a directory has and has left; undefined when the directory is not there. */
@@ -134,8 +134,8 @@ export const realDisk: Disk = {
   },
   async stat(path) {
     try {
-      const { size, mtimeMs, nlink } = await stat(path);
-      return { size, mtimeMs, links: nlink };
+      const { size, mtimeMs, nlink, ino } = await stat(path);
+      return { size, mtimeMs, links: nlink, inode: ino };
     } catch (error) {
       if (isMissing(error)) return undefined;
       throw error;

@@ -29,3 +29,15 @@ export function segmentNamer(now: number): () => string {
   let n = 0;
   return () => `segment.${run}.${ordinal(++n)}.jsonl`;
 }
+
+/** `segment.<run>.<n>` and `message.<run>.<n>` of a consumer, `divide.<handler>.<batch>` of a round: names that are written once, by one process. */
+const ONCE = /^(?:(?:segment|message)\.[^.]+\.\d+|divide\.[^.]+\.[^.]+\.[^.]+\.[^.]+\.\d+)\.jsonl(?:\.zst)?$/;
+const BATCH = /^[^.]+\.[^.]+\.[^.]+\.\d+\.jsonl(?:\.zst)?$/;
+
+/**
+ * Whether a name in `tmp` is one that nobody comes back to after a crash. In a node's spool a batch's own name is not: its agent may have committed it,
+ * and sweeps what it did not. In the central spool no agent writes.
+ */
+export function isLeftover(stack: 'out' | 'in', name: string): boolean {
+  return ONCE.test(name) || (stack === 'in' && BATCH.test(name));
+}
