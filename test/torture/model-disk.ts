@@ -10,7 +10,10 @@ interface Inode {
   readonly data: Buffer;
   /** Whether fsync has seen all of `data`. */
   readonly synced: boolean;
+  readonly number: number;
 }
+
+let lastInode = 0;
 
 /** One change of names that happens whole or not at all: each path gets an inode, or none. */
 type Change = readonly (readonly [path: string, inode: Inode | undefined])[];
@@ -66,17 +69,18 @@ export class ModelDisk implements Disk {
 
   async write(path: string, bytes: Uint8Array): Promise<void> {
     const data = Buffer.from(bytes);
+    const number = ++lastInode;
     this.#step();
-    this.#change([path, { data: Buffer.alloc(0), synced: false }]);
+    this.#change([path, { data: Buffer.alloc(0), synced: false, number }]);
     // The same name with more and more of the data: of these changes the last one replaces the others.
     for (const part of [data.subarray(0, data.length >> 1), data]) {
       this.#step();
       this.#pending.pop();
-      this.#change([path, { data: part, synced: false }]);
+      this.#change([path, { data: part, synced: false, number }]);
     }
     this.#step();
     this.#pending.pop();
-    this.#change([path, { data, synced: true }]);
+    this.#change([path, { data, synced: true, number }]);
   }
 
   async read(path: string): Promise<Buffer> {
@@ -123,7 +127,11 @@ export class ModelDisk implements Disk {
   async overwrite(path: string, bytes: Uint8Array): Promise<void> {
     this.#step();
     const old = this.#get(path);
-    const inode = { data: Buffer.concat([bytes, old.data.subarray(bytes.length)]), synced: true };
+    const inode = {
+      data: Buffer.concat([bytes, old.data.subarray(bytes.length)]),
+      synced: true,
+      number: old.number,
+    };
     for (const names of [this.#names, this.#durable])
       for (const [name, other] of names) if (other === old) names.set(name, inode);
   }
@@ -140,11 +148,13 @@ export class ModelDisk implements Disk {
     for (const path of [...this.#names.keys()]) if (dirname(path) === directory) yield basename(path);
   }
 
-  async stat(path: string): Promise<{ size: number; mtimeMs: number; links: number } | undefined> {
+  async stat(
+    path: string,
+  ): Promise<{ size: number; mtimeMs: number; links: number; inode: number } | undefined> {
     const inode = this.#names.get(path);
     if (inode === undefined) return undefined;
     const links = [...this.#names.values()].filter((other) => other === inode).length;
-    return { size: inode.data.length, mtimeMs: 0, links };
+    return { size: inode.data.length, mtimeMs: 0, links, inode: inode.number };
   }
 
   /**
@@ -176,7 +186,7 @@ export class ModelDisk implements Disk {
 function apply(names: Map<string, Inode>, change: Change, remains = (data: Buffer) => data): void {
   for (const [path, inode] of change) {
     if (inode === undefined) names.delete(path);
-    else names.set(path, inode.synced ? inode : { data: remains(inode.data), synced: true });
+    else names.set(path, inode.synced ? inode : { ...inode, data: remains(inode.data), synced: true });
   }
 }
 
