@@ -31,6 +31,50 @@ export function isPassing(error: unknown): boolean {
   return error instanceof Error && 'errcode' in error && (Number(error.errcode) & 0xff) === SQLITE_BUSY;
 }
 
+/**
+ * What MySQL and MariaDB answer when nothing can be written now, whatever it is: no disk or memory, read-only (a replica, after a failover), rights or
+ * tables taken away, a limit of the server's. https://mariadb.com/kb/en/mariadb-error-code-reference/
+ */
+const CLOSED_TO_ALL = new Set([
+  'ER_RECORD_FILE_FULL',
+  'ER_DISK_FULL',
+  'ER_ERROR_ON_WRITE',
+  'ER_ERROR_ON_READ',
+  'ER_GET_ERRNO',
+  'ER_OUTOFMEMORY',
+  'ER_OUT_OF_RESOURCES',
+  'ER_OUT_OF_SORTMEMORY',
+  'ER_ENGINE_OUT_OF_MEMORY',
+  'ER_LOCK_TABLE_FULL',
+  'ER_OPTION_PREVENTS_STATEMENT',
+  'ER_READ_ONLY_MODE',
+  'ER_INNODB_READ_ONLY',
+  'ER_OPEN_AS_READONLY',
+  'ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION',
+  'ER_ACCESS_DENIED_ERROR',
+  'ER_DBACCESS_DENIED_ERROR',
+  'ER_TABLEACCESS_DENIED_ERROR',
+  'ER_COLUMNACCESS_DENIED_ERROR',
+  'ER_BAD_DB_ERROR',
+  'ER_NO_SUCH_TABLE',
+  'ER_CRASHED_ON_USAGE',
+  'ER_FILE_NOT_FOUND',
+  'ER_TABLESPACE_MISSING',
+  'ER_TABLESPACE_DISCARDED',
+  'ER_TOO_MANY_USER_CONNECTIONS',
+  'ER_USER_LIMIT_REACHED',
+  'ER_QUERY_INTERRUPTED',
+  'ER_QUERY_TIMEOUT',
+]);
+/** MariaDB's ER_STATEMENT_TIMEOUT (`max_statement_time`), which mysql2 has no name for. */
+const STATEMENT_TIMEOUT = 1969;
+
+/** Whether the server takes nothing now, so that another batch would fare no better. */
+function isClosedToAll(error: unknown): boolean {
+  if (error instanceof Error && 'errno' in error && error.errno === STATEMENT_TIMEOUT) return true;
+  return CLOSED_TO_ALL.has(errorCode(error) ?? '');
+}
+
 /** What MySQL answers in strict mode when a value does not fit its column, https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html */
 const UNFIT = new Set([
   'ER_DATA_TOO_LONG',
@@ -46,6 +90,10 @@ export async function retried<T>(label: string, work: () => Promise<T>): Promise
     } catch (error) {
       if (UNFIT.has(errorCode(error) ?? ''))
         throw new DsacError('data', `the store ${label} has no room for a value: ${reasonOf(error)}`, {
+          cause: error,
+        });
+      if (isClosedToAll(error))
+        throw new DsacError('unavailable', `the store ${label} cannot be written: ${reasonOf(error)}`, {
           cause: error,
         });
       if (!isPassing(error)) throw error;

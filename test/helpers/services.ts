@@ -51,8 +51,20 @@ export async function ownDatabase(t: TestContext): Promise<string> {
 }
 
 async function statement(sql: string): Promise<void> {
+  await onDatabase(mysqlUrl(), sql);
+}
+
+/** Runs one statement past the store, on a connection of its own. */
+export async function onDatabase(url: string, sql: string): Promise<void> {
   const { createConnection } = await import('mysql2/promise');
-  const connection = await createConnection(connectionOf(mysqlUrl()));
-  await connection.query(sql);
-  await connection.end();
+  const database = new URL(url).pathname.slice(1);
+  const connection = await createConnection({
+    ...connectionOf(url),
+    ...(database === '' ? {} : { database }),
+  });
+  try {
+    await connection.query(sql);
+  } finally {
+    await connection.end();
+  }
 }

@@ -1,7 +1,11 @@
+import assert from 'node:assert/strict';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { test } from 'node:test';
 import store from '../../processors/store.ts';
-import { ownDatabase, servicesLeftOut } from '../helpers/services.ts';
+import { FakeNode, plainEvent } from '../helpers/batches.ts';
+import { Counter } from '../helpers/handlers.ts';
+import { onDatabase, ownDatabase, servicesLeftOut } from '../helpers/services.ts';
 import { temporary } from '../helpers/tree.ts';
 import { handlerConformance } from '../suites/handler.ts';
 import { loadedInto, refusesOneAlone } from '../suites/loading-handler.ts';
@@ -21,3 +25,32 @@ handlerConformance(store, {
 
 refusesOneAlone(store, 'store (SQLite)', async (t) => `sqlite:${join(temporary(t), 'store.db')}`, false);
 refusesOneAlone(store, 'store (MySQL)', ownDatabase, servicesLeftOut);
+
+/** Each: what is done to the database behind the store's back, and what the store says of it. */
+const closed: readonly (readonly [what: string, sql: string, said: RegExp])[] = [
+  [
+    'full',
+    'alter table events engine = Aria, row_format = dynamic, avg_row_length = 1, max_rows = 1',
+    /The table 'events' is full/,
+  ],
+  ['without its tables', 'drop table events', /Table '.*events' doesn't exist/],
+];
+
+for (const [what, sql, said] of closed) {
+  test(`P4: a database that is ${what} is down, and nothing is held against the batches`, {
+    skip: servicesLeftOut,
+  }, async (t) => {
+    const url = await ownDatabase(t);
+    const counter = new Counter(t);
+    const node = new FakeNode();
+    const session = await counter.open(store, { url });
+    await onDatabase(url, sql);
+    const text = 'x'.repeat(60_000);
+    const parcels = await counter.files(
+      ...[1, 2].map((n) => node.next('logins', 'log', [{ ...plainEvent(n), data: { text } }])),
+    );
+    const down = { name: 'DestinationDown', message: said };
+    await assert.rejects(session.deliver(parcels), down);
+    await assert.rejects(session.deliver(parcels.slice(1)), down, 'a batch alone is blamed');
+  });
+}
