@@ -55,6 +55,12 @@ const RABBITMQCTL = [
   '/usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin/rabbitmqctl',
 ];
 
+/** A MariaDB of a test's own. */
+export interface PrivateMariaDb extends PrivateService {
+  /** Where its data lies: each database is a directory there. */
+  readonly datadir: string;
+}
+
 /** The first of these commands that is installed, by absolute path or glob, or by name in PATH and the system's directories. */
 export function installed(...commands: readonly string[]): string | undefined {
   const directories = [
@@ -263,7 +269,7 @@ export async function startRabbitMq(): Promise<PrivateRabbitMq> {
 }
 
 /** Starts MariaDB; root needs no password. */
-export async function startMariaDb(): Promise<PrivateService> {
+export async function startMariaDb(): Promise<PrivateMariaDb> {
   const daemon = new Daemon('mariadb');
   const port = await freePort();
   const datadir = join(daemon.folder, 'data');
@@ -289,5 +295,5 @@ export async function startMariaDb(): Promise<PrivateService> {
     process.env,
     () => pingMySql(url),
   );
-  return serviceOf(url, daemon);
+  return { ...serviceOf(url, daemon), datadir };
 }

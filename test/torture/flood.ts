@@ -66,9 +66,13 @@ export class Flood {
     return flood;
   }
 
-  /** Puts `count` more batches into the outgoing spool, one of each node in turn. */
-  pour(count: number): void {
-    const folder = join(this.home, 'var/spool/dsac/out');
+  /** Where a spool takes what is new. */
+  newIn(stack: 'out' | 'in'): string {
+    return join(this.home, 'var/spool/dsac', stack, 'new');
+  }
+
+  /** Puts `count` more batches, one of each node in turn, into spools (the outgoing one unless others are named): each into one of them, every fifth into all. */
+  pour(count: number, spools: readonly string[] = [this.newIn('out')]): void {
     for (let n = 0; n < count; n++) {
       const number = this.#truth.size + 1;
       const node = this.#nodes[number % this.#nodes.length]!;
@@ -76,7 +80,9 @@ export class Flood {
       const { header, trailer, bytes } = node.next(AGENT, 'log', [{ ...plainEvent(number), time }], { time });
       const { sha256 } = trailer;
       this.#truth.set(placeOf(header), { node: header.node, seq: header.seq, sha256 });
-      writeFileSync(join(folder, 'new', batchFile(header)), bytes);
+      for (const [at, spool] of spools.entries())
+        if (number % 5 === 0 || number % spools.length === at)
+          writeFileSync(join(spool, batchFile(header)), bytes);
     }
   }
 
@@ -113,24 +119,36 @@ export class Flood {
 
   /** How many segments wait to be routed in the centre. */
   incoming(): number {
-    return filesIn(join(this.home, 'var/spool/dsac/in/new')).length;
+    return filesIn(this.newIn('in')).length;
   }
 
-  /** Counts what the store (SQLite unless `ask` is another) and the archive hold. A batch counts as lost once, wherever it or its event is missing. */
-  async account(ask: Ask = this.#askSqlite): Promise<FloodAccount> {
+  /** How many files wait for the store. */
+  unloaded(): number {
+    return filesIn(join(this.home, 'var/spool/dsac/in/queue/store')).length;
+  }
+
+  /**
+   * Counts what the store (SQLite unless `ask` is another) and the archives of this home and of `others` hold. A batch counts as lost once, wherever
+   * it or its event is missing.
+   */
+  async account(ask: Ask = this.#askSqlite, others: readonly Flood[] = []): Promise<FloodAccount> {
     const problems: string[] = [];
     const stored = await ask('select node, agent, epoch, seq, sha256 from batches');
     const digests = new Map(stored.map((row) => [placeOf(row), row.sha256]));
     const told = await ask(
       'select b.node, b.agent, b.epoch, b.seq from events e join batches b on b.id = e.batch',
     );
-    const counted = [stored, told, await archivedBatches(this.home)].map((found) =>
+    const archives = await Promise.all([this, ...others].map(({ home }) => archivedBatches(home)));
+    const [inStore, inEvents, ...inArchives] = [stored, told, ...archives].map((found) =>
       Map.groupBy(found.map(placeOf), (place) => place),
     );
     const missing: string[] = [];
     let [lost, twice] = [0, 0];
     for (const [place, { node, seq, sha256 }] of this.#truth) {
-      const counts = counted.map((found) => found.get(place)?.length ?? 0);
+      const times = (found: ReadonlyMap<Place, unknown[]> | undefined): number =>
+        found?.get(place)?.length ?? 0;
+      const kept = Math.max(...inArchives.map(times));
+      const counts = [times(inStore), times(inEvents), kept];
       if (counts.includes(0)) lost++;
       if (counts.some((n) => n > 1)) twice++;
       if (counts[0] === 0) missing.push(`${node} ${seq}`);
@@ -139,7 +157,7 @@ export class Flood {
     for (const place of digests.keys()) if (!this.#truth.has(place)) problems.push(`${place} was never sent`);
     const [forks] = await ask('select count(*) as n from forks');
     if (Number(forks!.n) > 0) problems.push(`${forks!.n} forks`);
-    problems.push(...this.#setAside());
+    problems.push(...[this, ...others].flatMap((flood) => flood.#setAside()));
     return { batches: this.#truth.size, lost, twice, missing, problems };
   }
 

@@ -6,7 +6,7 @@ import type { Channel } from 'amqplib';
 import { amqpUrl, servicesLeftOut } from '../../helpers/services.ts';
 import { ending } from '../command.ts';
 import { onBroker, ownExchange } from '../exchange.ts';
-import type { Fault, Scope, Tally } from '../fault.ts';
+import { type Fault, randomFrom, type Scope, type Tally } from '../fault.ts';
 import { Flood } from '../flood.ts';
 import { midway } from '../progress.ts';
 
@@ -25,6 +25,7 @@ interface Broken {
   readonly channel: Channel;
   readonly name: string;
   readonly problems: string[];
+  readonly random: () => number;
   /** Commands in whose middle something was deleted. */
   hit: number;
 }
@@ -49,13 +50,13 @@ async function under(
 }
 
 async function round(broken: Broken, batches: number, withExchange: boolean): Promise<void> {
-  const { flood, channel, name } = broken;
+  const { flood, channel, name, random } = broken;
   flood.pour(batches);
-  const whole = flood.outgoing();
-  await under(broken, ['dispatch', 'broker'], () => flood.outgoing() < whole, withExchange);
+  const left = flood.outgoing() * random();
+  await under(broken, ['dispatch', 'broker'], () => flood.outgoing() <= left, withExchange);
   broken.problems.push(...(await flood.calm('dispatch', 'broker')));
-  const { messageCount } = await channel.checkQueue(name);
-  const taken = async (): Promise<boolean> => (await channel.checkQueue(name)).messageCount < messageCount;
+  const ready = (await channel.checkQueue(name)).messageCount * random();
+  const taken = async (): Promise<boolean> => (await channel.checkQueue(name)).messageCount <= ready;
   await under(broken, ['consume'], taken, withExchange);
 }
 
@@ -103,7 +104,7 @@ export default {
     const flood = await Flood.make(scope.scratch, configOf(name), NODES);
     await flood.must('consume', '--setup');
     return onBroker(amqpUrl(), async (channel) => {
-      const broken: Broken = { flood, channel, name, problems: [], hit: 0 };
+      const broken: Broken = { flood, channel, name, problems: [], random: randomFrom(scope.seed), hit: 0 };
       const rounds = scope.quick ? 1 : 10_000 / BATCHES;
       for (let n = 1; n <= rounds; n++) {
         await round(broken, scope.quick ? QUICK_BATCHES : BATCHES, n % 2 === 0);
