@@ -111,6 +111,15 @@ export class Flood {
     return [last];
   }
 
+  /** Loads all that waits in the centre, by name so that no backoff is waited for; answers what is wrong when it is not all loaded. */
+  async load(): Promise<string[]> {
+    const problems: string[] = [];
+    for (let run = 0; run < CALM_RUNS && (run === 0 || this.unloaded() > 0); run++)
+      problems.push(...(await this.calm('process', 'archive', 'store')));
+    if (this.unloaded() > 0) problems.push(`${this.unloaded()} files still wait for the store`);
+    return problems;
+  }
+
   /** How many batches wait for the dispatcher. */
   outgoing(): number {
     const spool = join(this.home, 'var/spool/dsac/out');

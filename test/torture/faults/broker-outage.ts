@@ -58,6 +58,8 @@ const OUTAGES: readonly Outage[] = [
 const NAME = 'dsac-torture';
 /** Batches between two outages: enough for rabbitmqctl, which takes seconds, to meet a dispatcher at its work. */
 const BATCHES = 850;
+/** Batches that agents write while the broker is gone. */
+const LATE_BATCHES = 50;
 /** In each of them dispatch and consume are hit. */
 const ROUNDS = 2;
 const QUICK_BATCHES = 300;
@@ -92,11 +94,15 @@ async function under(
   const hit = await midway(ended, far, () => outage.begin(broker));
   if (!hit) await outage.begin(broker);
   await Promise.race([ended, sleep(outage.lasts)]);
-  // Cron comes by while it is gone, too.
-  if (outage.lasts === 0) hear(await flood.run(...args));
+  if (outage.lasts === 0) {
+    // Agents go on while it is gone, and cron comes by.
+    flood.pour(LATE_BATCHES);
+    hear(await flood.run(...args));
+  }
   await outage.end(broker);
   hear(await ended);
   problems.push(...(await flood.calm(...args)));
+  problems.push(...(await flood.calm('dispatch', 'broker')));
   return { tried: hit ? 1 : 0, told, problems };
 }
 
@@ -118,8 +124,10 @@ async function through(
     hits.push(await under(broker, flood, inConsume, ['consume'], () => flood.incoming() > before));
     scope.log(`${name}: round ${round} of ${rounds}`);
   }
-  const problems = [...hits.flatMap((hit) => hit.problems), ...(await flood.calm('process'))];
+  const problems = [...hits.flatMap((hit) => hit.problems)];
+  for (const step of ['consume', 'process']) problems.push(...(await flood.calm(step)));
   const { missing: _, ...account } = await flood.account();
+  if (inDispatch.lasts === 0 && hits.every(({ told }) => told === 0)) problems.push('no command said a word');
   const sum = (of: (hit: Hit) => number): number => hits.reduce((total, hit) => total + of(hit), 0);
   return {
     fault: `broker gone: ${name}`,
