@@ -54,8 +54,8 @@ async function statement(sql: string): Promise<void> {
   await onDatabase(mysqlUrl(), sql);
 }
 
-/** Runs one statement past the store, on a connection of its own. */
-export async function onDatabase(url: string, sql: string): Promise<void> {
+/** Runs one statement past the store, on a connection of its own; answers its rows. */
+export async function onDatabase(url: string, sql: string): Promise<Record<string, unknown>[]> {
   const { createConnection } = await import('mysql2/promise');
   const database = new URL(url).pathname.slice(1);
   const connection = await createConnection({
@@ -63,8 +63,9 @@ export async function onDatabase(url: string, sql: string): Promise<void> {
     ...(database === '' ? {} : { database }),
   });
   try {
-    await connection.query(sql);
+    const [rows] = await connection.query(sql);
+    return Array.isArray(rows) ? (rows as Record<string, unknown>[]) : [];
   } finally {
-    await connection.end();
+    connection.destroy();
   }
 }

@@ -41,6 +41,9 @@ for (const [what, sql, said] of closed) {
     skip: servicesLeftOut,
   }, async (t) => {
     const url = await ownDatabase(t);
+    const [server] = await onDatabase(url, 'select version() as version');
+    if (sql.includes('Aria') && !String(server?.version).includes('MariaDB'))
+      return t.skip('left out: only MariaDB has tables that are soon full');
     const counter = new Counter(t);
     const node = new FakeNode();
     const session = await counter.open(store, { url });

@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { rmSync, statfsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { connectionOf, type PrivateMariaDb } from '../helpers/private-services.ts';
+import { onDatabase } from '../helpers/services.ts';
 import type { Scope } from './fault.ts';
 import type { Ask } from './flood.ts';
 
@@ -23,35 +24,19 @@ export class Database {
 
   static async make(server: PrivateMariaDb, name: string): Promise<Database> {
     const database = new Database(server, name);
-    await database.#on(server.url, `create database ${name} character set utf8mb4`);
+    await onDatabase(server.url, `create database ${name} character set utf8mb4`);
     return database;
   }
 
-  async #on(url: string, sql: string): Promise<Record<string, unknown>[]> {
-    const { createConnection } = await import('mysql2/promise');
-    const database = new URL(url).pathname.slice(1);
-    const connection = await createConnection({
-      ...connectionOf(url),
-      ...(database === '' ? {} : { database }),
-      connectTimeout: 10_000,
-    });
-    try {
-      const [rows] = await connection.query(sql);
-      return Array.isArray(rows) ? (rows as Record<string, unknown>[]) : [];
-    } finally {
-      connection.destroy();
-    }
-  }
-
-  readonly ask: Ask = (sql) => this.#on(this.url, sql);
+  readonly ask: Ask = (sql) => onDatabase(this.url, sql);
 
   /** Ends every connection to the database, in the middle of what it is doing; answers how many. */
   async killConnections(): Promise<number> {
-    const found = await this.#on(
+    const found = await onDatabase(
       this.server.url,
       `select id from information_schema.processlist where db = '${this.name}'`,
     );
-    for (const { id } of found) await this.#on(this.server.url, `kill connection ${id}`).catch(() => {});
+    for (const { id } of found) await onDatabase(this.server.url, `kill connection ${id}`).catch(() => {});
     return found.length;
   }
 

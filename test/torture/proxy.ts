@@ -12,6 +12,8 @@ export interface Plan {
   /** Which bytes are counted, and go nowhere from then on where the harm is not to all. */
   readonly towards: 'server' | 'client';
   readonly after: number;
+  /** What is swallowed is swallowed in both directions. */
+  readonly both: boolean;
 }
 
 /** The longest that one piece of a delayed connection waits, in ms. */
@@ -25,6 +27,8 @@ class Relay {
   readonly #harmed: () => void;
   #passed = 0;
   #done = false;
+  /** Nothing goes either way any more. */
+  #deaf = false;
 
   constructor(near: Socket, far: Socket, plan: Plan | undefined, harmed: () => void) {
     this.#near = near;
@@ -39,7 +43,7 @@ class Relay {
     try {
       for await (const chunk of from as AsyncIterable<Buffer>) {
         if (counted && this.#plan) await this.#passHarmed(chunk, to, this.#plan);
-        else await write(to, chunk);
+        else if (!this.#deaf) await write(to, chunk);
       }
       to.end();
     } catch {
@@ -58,8 +62,9 @@ class Relay {
     if (!this.#done) this.#harm(to, plan);
   }
 
-  #harm(to: Socket, { harm }: Plan): void {
+  #harm(to: Socket, { harm, both }: Plan): void {
     this.#done = true;
+    this.#deaf = harm === 'swallow' && both;
     this.#harmed();
     if (harm === 'half-close') to.end();
     if (harm === 'reset') for (const socket of [this.#near, this.#far]) socket.resetAndDestroy();

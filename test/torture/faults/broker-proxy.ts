@@ -34,6 +34,7 @@ async function harmed(scope: Scope, harms: readonly Plan['harm'][], rounds: numb
     harm: harms[Math.floor(random() * harms.length)]!,
     towards: random() < 0.5 ? 'server' : 'client',
     after: Math.floor(FIRST * (BYTES / FIRST) ** random()),
+    both: random() < 0.5,
   });
   const problems: string[] = [];
   let told = 0;
