@@ -23,7 +23,11 @@ const LINGER = 200;
 const IDLE = 150;
 /** Messages that a queue gave up on are handed over by so many: what was too much for one consumer at once is not here. */
 const DEAD_PREFETCH = 10;
-/** How often a consumer that stays looks for such messages, in ms. */
+/**
+ * While a queue does not become empty such messages are looked for after so long, in ms, and then so often. Not at once: where one of them ends
+ * the process each time, the others get on in between.
+ */
+const DEAD_FIRST = 10_000;
 const DEAD_EVERY = 60_000;
 /** First and longest wait before connecting again, in ms; drawn evenly from zero up ("full jitter"). */
 const FIRST_WAIT = 1_000;
@@ -67,6 +71,8 @@ export interface ConsumeRun {
   readonly maxTimeMs?: number;
   /** How much the spool may hold; the default when left out. */
   readonly quota?: Quota;
+  /** While the queue does not become empty, when what it gave up on is looked for first; 10 s when left out. */
+  readonly firstLookMs?: number;
 }
 
 export interface Consumed {
@@ -196,10 +202,10 @@ async function drain(work: Work, broker: Broker, stop: AbortSignal): Promise<voi
   const { queue, prefetch } = work.run.options;
   const { follow } = work.run;
   if ((await queueLength(broker, queue)) === undefined) await declareTopology(broker, work.run.options);
-  let looked = Number.NEGATIVE_INFINITY;
+  let due = performance.now() + (work.run.firstLookMs ?? DEAD_FIRST);
   const between = async (): Promise<void> => {
-    if (!follow || performance.now() - looked < DEAD_EVERY) return;
-    looked = performance.now();
+    if (performance.now() < due) return;
+    due = performance.now() + DEAD_EVERY;
     await recover(work, broker, stop);
   };
   await empty(work, broker, stop, { queue, prefetch, follow, between });
