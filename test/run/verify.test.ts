@@ -106,6 +106,16 @@ test('P6: whichever byte of a batch file is changed, verify finds it without any
   assert.deepEqual(missed, []);
 });
 
+test('P6: the same signature written in another way is no signature: base64 leaves bits unused at its end', async (t) => {
+  const evidence = await filled(t);
+  const sound = readFileSync(evidence.heads, 'utf8');
+  const digits = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/';
+  const other = sound.replace(/(.)(=="\}\n)$/, (_, last, end) => `${digits[digits.indexOf(last) ^ 1]}${end}`);
+  assert.notEqual(other, sound);
+  writeFileSync(evidence.heads, other);
+  assert.ok((await evidence.verify()).found.some(({ kind, offset }) => kind === 'heads' && offset === 2));
+});
+
 test('P6: wherever a segment or the log of heads is cut, verify finds it', async (t) => {
   const evidence = await filled(t);
   let cuts = 0;
