@@ -7,9 +7,8 @@ import { onDatabase } from '../helpers/services.ts';
 import type { Scope } from './fault.ts';
 import type { Ask } from './flood.ts';
 
-/** Room on a small disk, and what is left of it when it is full, in bytes. */
+/** Room on a small disk, in bytes. */
 const TINY = 32 * 1024 * 1024;
-const LEFT = 512 * 1024;
 
 export class Database {
   readonly name: string;
@@ -40,11 +39,15 @@ export class Database {
     return found.length;
   }
 
-  /** Locks what every loader needs, so that it waits for a second each time and then hears that it waited too long; answers what lets go. */
+  /** From now on who waits for a row's lock hears after a second that it waited too long. */
+  async shortenLockWaits(): Promise<void> {
+    await onDatabase(this.server.url, 'set global innodb_lock_wait_timeout = 1');
+  }
+
+  /** Locks what every loader needs; answers what lets go. */
   async holdLock(): Promise<() => void> {
     const { createConnection } = await import('mysql2/promise');
     const connection = await createConnection({ ...connectionOf(this.url), database: this.name });
-    await connection.query('set global innodb_lock_wait_timeout = 1');
     await connection.query('begin');
     await connection.query('select node from nodes for update');
     return () => connection.destroy();
@@ -62,10 +65,10 @@ export class Database {
     return true;
   }
 
-  /** Fills that disk but for a little. */
+  /** Fills that disk. */
   fill(): void {
     const { bavail, bsize } = statfsSync(this.#folder);
-    writeFileSync(join(this.#folder, 'ballast'), Buffer.alloc(Math.max(0, bavail * bsize - LEFT)));
+    writeFileSync(join(this.#folder, 'ballast'), Buffer.alloc(bavail * bsize));
   }
 
   /** Makes room again; the server is started again where a full disk has ended it. */

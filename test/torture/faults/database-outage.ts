@@ -12,14 +12,19 @@ import { midway } from '../progress.ts';
 interface Outage {
   readonly name: string;
   /** Before there is a schema; false where it cannot be tried here. */
-  prepare?(database: Database, scope: Scope): boolean;
+  prepare?(database: Database, scope: Scope): boolean | Promise<boolean>;
   /** Answers how many times it broke something, and what mends it. */
   begin(database: Database): Promise<{ broke: number; end(): unknown }>;
   /** How long it lasts at the least, in ms; else until cron has come by once more. */
   readonly lasts?: number;
-  /** Whether the loader may get over it without a word. */
+  /** Batches in a round, where it must be more than for others. */
+  readonly batches?: number;
+  /** Whether loaders get over it without a word. */
   readonly quiet: boolean;
 }
+
+/** More than what a database has set aside for itself on a disk that is full. */
+const FILLING_BATCHES = 2_000;
 
 const KILLED: Outage = {
   name: 'SIGKILL',
@@ -36,7 +41,7 @@ const CONNECTIONS_KILLED: Outage = {
   lasts: 0,
   async begin(database) {
     let broke = await database.killConnections();
-    for (let time = 0; time < 5; time++) {
+    for (let time = 0; time < 20; time++) {
       await sleep(100);
       broke += await database.killConnections();
     }
@@ -66,11 +71,16 @@ const OUTAGES: readonly Outage[] = [
     name: 'rows locked',
     quiet: false,
     lasts: 12_000,
+    prepare: async (database) => {
+      await database.shortenLockWaits();
+      return true;
+    },
     begin: async (database) => ({ broke: 1, end: await database.holdLock() }),
   },
   {
     name: 'disk full',
     quiet: false,
+    batches: FILLING_BATCHES,
     prepare: (database, scope) => database.mountTiny(scope),
     async begin(database) {
       database.fill();
@@ -133,7 +143,8 @@ async function through(
 ): Promise<Tally[]> {
   const name = outages.map((outage) => outage.name).join(', ');
   const database = await Database.make(server, `dsac_${name.replaceAll(/\W+/g, '_')}`);
-  if (outages.some(({ prepare }) => prepare?.(database, scope) === false)) {
+  for (const { prepare } of outages) {
+    if (!prepare || (await prepare(database, scope))) continue;
     scope.log(`left out: ${name}: cannot mount a small disk here`);
     return [];
   }
@@ -146,12 +157,14 @@ async function through(
   const problems: string[] = [];
   for (let round = 1; round <= rounds; round++) {
     for (const outage of outages) {
-      flood.pour(Math.floor((scope.quick ? QUICK_BATCHES : BATCHES) / rounds), [flood.newIn('in')]);
+      const batches = outage.batches ?? Math.floor((scope.quick ? QUICK_BATCHES : BATCHES) / rounds);
+      flood.pour(batches, [flood.newIn('in')]);
       hits.push(await under(flood, database, outage, 0.2 + 0.7 * random()));
-      if (!outage.quiet && hits.at(-1)!.told === 0) problems.push(`${outage.name}: no command said a word`);
     }
     scope.log(`${name}: round ${round} of ${rounds}`);
   }
+  if (outages.some(({ quiet }) => !quiet) && hits.every(({ told }) => told === 0))
+    problems.push('no command said a word');
   const account = await flood.account(database.ask);
   const sum = (of: (hit: Hit) => number): number => hits.reduce((total, hit) => total + of(hit), 0);
   return [
