@@ -77,12 +77,19 @@ function isLook(event: StoredEvent): boolean {
   return event.agent === 'packages';
 }
 
+/** What a comparison of snapshots found, judged by versions: a package of which only configuration is left went. */
+function derivedAction(from: string | null, to: string | null): string {
+  if (to === null) return 'vanished';
+  return from === null ? 'appeared' : 'differed';
+}
+
 function changeOf(event: StoredEvent): PackageChange {
-  const { time, node, host, action, by } = event;
+  const { time, node, host, by } = event;
   const look = isLook(event);
   const from = look ? versionOf(event.before) : textOf(event.before?.version);
   const to = look ? versionOf(event.after) : textOf(event.after?.version);
   const source = look ? 'observed' : (event.source ?? event.agent);
+  const action = event.derived ? derivedAction(from, to) : event.action;
   return { time, node, host, action, ...partsOf(event.item ?? ''), from, to, by: by ?? null, source };
 }
 
@@ -180,6 +187,13 @@ function joinRecords(records: readonly Draft[]): Draft[] {
 /** How long after removing a package dpkg removes its configuration in one purge. */
 const ONE_PURGE = MINUTE;
 
+/** Which of dpkg's removals the record of another log is about, when it is one. */
+function removalOf(other: Draft, drafts: readonly Draft[]): Draft | undefined {
+  if (other.change.action !== 'removed') return undefined;
+  const near = drafts.filter((draft) => draft.change.action === 'removed' && distance(other, draft) <= APART);
+  return near.sort((a, b) => misfit(other, a) - misfit(other, b))[0];
+}
+
 /**
  * dpkg's log writes one purge as two steps, and an inventory may see it as two: they become one. Unless another log tells of a removal of its
  * own, as apt's does for a removal that was followed by a purge.
@@ -193,10 +207,7 @@ function foldPurges(drafts: readonly Draft[], others: readonly Draft[]): Draft[]
       draft.change.action === 'purged' &&
       last.change.source === draft.change.source &&
       draft.start - last.end <= ONE_PURGE &&
-      !others.some(
-        ({ change, ...other }) =>
-          change.action === 'removed' && distance({ change, ...other }, last) <= APART,
-      );
+      !others.some((other) => removalOf(other, drafts) === last);
     if (!isOne) folded.push(draft);
     else {
       const change = { ...draft.change, from: last.change.from ?? draft.change.from };
@@ -229,7 +240,9 @@ function explainWithin(slack: number, look: StoredEvent, seen: Draft, records: r
       draft.end >= first - slack &&
       draft.start <= seen.start + slack,
   );
-  const leads = within.filter((draft) => leadsTo(draft.change, seen.change));
+  const leads = within.filter(
+    (draft) => leadsTo(draft.change, seen.change) || endsChain(draft, seen, within),
+  );
   if (leads.length === 0) return false;
   const begins = within.filter(({ change }) => change.from !== null && change.from === seen.change.from);
   // Of several steps nobody but the records knows what lay between.
@@ -245,6 +258,13 @@ function explainWithin(slack: number, look: StoredEvent, seen: Draft, records: r
     if (within.length === 1) draft.change = { ...draft.change, action };
   }
   return true;
+}
+
+/** Whether a record removed what another one had brought since the look before: the version that is seen to be gone is an older one then. */
+function endsChain({ start, change }: Draft, { change: seen }: Draft, within: readonly Draft[]): boolean {
+  if (kindOf(seen.action) !== 'went' || kindOf(change.action) !== 'went' || change.from === null)
+    return false;
+  return within.some((draft) => draft.start <= start && draft.change.to === change.from);
 }
 
 /** Whether what a record left behind is what was seen. */

@@ -92,6 +92,44 @@ test('install and remove between two looks are two rows although no inventory sa
   assert.deepEqual(rows, ['02:00:01 installed –→1 dpkg', '02:10:01 removed 1→– dpkg']);
 });
 
+test('an upgrade and a removal between two looks are two rows although the older version is seen to be gone', () => {
+  const rows = short([
+    recorded('dpkg', '02:00:00', 'upgraded', { from: '1', to: '2' }),
+    recorded('dpkg', '02:30:00', 'removed', { from: '2' }),
+    observed('01:00', '03:00', 'removed', { from: '1' }),
+  ]);
+  assert.deepEqual(rows, ['02:00:00 upgraded 1→2 dpkg+observed', '02:30:00 removed 2→– dpkg+observed']);
+});
+
+test('a purge stays one row when the package is installed and removed again soon after', () => {
+  const rows = short([
+    recorded('apt', '02:00:00', 'purged', { from: '1' }, { data: { end: at('02:00:05') } }),
+    recorded('dpkg', '02:00:02', 'removed', { from: '1' }),
+    recorded('dpkg', '02:00:03', 'purged', { from: '1' }),
+    recorded('apt', '02:00:30', 'installed', { to: '1' }, { data: { end: at('02:00:35') } }),
+    recorded('dpkg', '02:00:32', 'installed', { to: '1' }),
+    recorded('apt', '02:01:00', 'removed', { from: '1' }, { data: { end: at('02:01:05') } }),
+    recorded('dpkg', '02:01:02', 'removed', { from: '1' }),
+  ]);
+  assert.deepEqual(rows, [
+    '02:00:03 purged 1→– dpkg+apt',
+    '02:00:32 installed –→1 dpkg+apt',
+    '02:01:02 removed 1→– dpkg+apt',
+  ]);
+});
+
+test('a snapshot that shows only the configuration of a package that was there tells of its removal', () => {
+  const rows = short([
+    recorded('dpkg', '02:00:00', 'removed', { from: '1' }),
+    {
+      ...observed('01:00', '03:00', 'differed', { from: '1' }),
+      after: { version: '1', status: 'config-files' },
+      derived: true,
+    },
+  ]);
+  assert.deepEqual(rows, ['02:00:00 removed 1→– dpkg+observed']);
+});
+
 test('two upgrades between two looks that show only their sum are two rows', () => {
   const rows = short([
     recorded('dpkg', '02:00:00', 'upgraded', { from: '1', to: '2' }),
