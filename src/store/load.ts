@@ -33,6 +33,11 @@ function beside(key: Key, step: number): Key {
   return { node: key.node, agent: key.agent, epoch: key.epoch, seq: key.seq + step };
 }
 
+/** Whether a batch is part of its node's account. A salvage is not: it has no place in a stream, makes no node known, complete or silent. */
+function tellsOfItsNode({ header }: Loadable): boolean {
+  return header.agent !== SALVAGE;
+}
+
 /** Serialises the loaders of a node: each must see the streams as the one before left them. SQLite's transactions do so anyway. */
 async function lockNodes(
   db: Kysely<Tables>,
@@ -62,7 +67,13 @@ async function lockNodes(
       );
     }
   }
-  await registerContacts(db, dialect, nodes, now);
+  const reporting = new Set(batches.filter(tellsOfItsNode).map(({ header }) => header.node));
+  await registerContacts(
+    db,
+    dialect,
+    nodes.filter((node) => reporting.has(node)),
+    now,
+  );
   return nodes;
 }
 
@@ -318,8 +329,7 @@ export async function loadAll(
   await insertEvents(db, fresh);
   await loadInventories(db, fresh, streams);
   await loadReceipts(db, dialect, fresh, now);
-  // A salvage is no life of a node: it has no place in a stream, makes none complete and none silent.
-  const account = fresh.filter(({ batch }) => batch.header.agent !== SALVAGE);
+  const account = fresh.filter(({ batch }) => tellsOfItsNode(batch));
   await keepAccount(db, dialect, account, streams, now);
   await updateNodes(db, dialect, account, now);
 }
