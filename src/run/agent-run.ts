@@ -39,6 +39,8 @@ export interface CollectRun {
   readonly onlyDue: boolean;
   /** How much the spool may hold; the default when left out. */
   readonly quota?: Quota;
+  /** Most bytes of an inventory's batch; what the format allows when left out. */
+  readonly batchBytes?: number;
 }
 
 /** What the agents of one run share. */
@@ -108,9 +110,10 @@ export class AgentRun {
     const time = this.#context.now.toISOString();
     const events = first ? [] : diff(agent, before, items, new Set(state.known), time);
     const whole = first || elapsed(state.snapshot, this.#context.now) >= this.#run.snapshotMs;
+    const most = this.#run.batchBytes;
     const parts = [
-      ...(events.length > 0 ? changesParts(events, before, items) : []),
-      ...(whole ? snapshotParts(snapshotEvents(items, time), items, first) : []),
+      ...(events.length > 0 ? changesParts(events, before, items, most) : []),
+      ...(whole ? snapshotParts(snapshotEvents(items, time), items, first, most) : []),
     ];
     const known = [...new Set([...state.known, ...read])].sort();
     await this.#commitParts(

@@ -138,6 +138,8 @@ export async function* readStretches(
   let events: BatchEvent[] = [];
   let size = 0;
   let reached = cursor;
+  /** Whether parts were handed on that wait for a place behind them. */
+  let cut = false;
   for await (const entry of agent.sources[source]!(context, cursor)) {
     context.signal.throwIfAborted();
     if (entry.event) {
@@ -148,12 +150,13 @@ export async function* readStretches(
     const whole = entry.cursor !== undefined;
     if (whole) reached = entry.cursor;
     const enough = whole
-      ? events.length >= STRETCH_EVENTS || size >= STRETCH_BYTES
+      ? cut || events.length >= STRETCH_EVENTS || size >= STRETCH_BYTES
       : events.length >= PART_EVENTS || size >= PART_BYTES;
     if (!enough) continue;
     yield { source, events, cursor: reached, size, whole };
     events = [];
     size = 0;
+    cut = !whole;
   }
   yield { source, events, cursor: reached, size, whole: true };
 }

@@ -30,6 +30,8 @@ export class Bench {
 
   /** How much the spool may hold. */
   quota: Quota | undefined;
+  /** Most bytes of an inventory's batch. */
+  batchBytes: number | undefined;
 
   constructor(t: TestContext, home: string = temporary(t)) {
     this.paths = pathsBelow(home);
@@ -53,6 +55,7 @@ export class Bench {
       signal: new AbortController().signal,
       onlyDue: options.onlyDue ?? false,
       ...(this.quota && { quota: this.quota }),
+      ...(this.batchBytes && { batchBytes: this.batchBytes }),
     };
     const task = {
       name: agent.name,
