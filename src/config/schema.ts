@@ -28,6 +28,11 @@ export const agentKeys = {
   enabled: z.boolean().optional().describe('false: never run'),
   every: durationSchema.optional().describe('how often it is due'),
   timeout: durationSchema.optional().describe('its deadline; default 5m'),
+  sources: z
+    .array(nameSchema)
+    .nonempty()
+    .optional()
+    .describe('the only sources that it reads; default all that are there'),
 };
 
 /** Keys that every dispatcher's and processor's entry may have beside the handler's own options. */

@@ -88,6 +88,23 @@ function configuredAgent(agent: AnyAgent, name: string, options: unknown): Agent
   return agent.type === 'configured' ? agent.create(name, options) : agent;
 }
 
+/** The agent with those of its sources only that the configuration names. */
+function withSources(config: Config, name: string, agent: Agent, only: readonly string[] | undefined): Agent {
+  if (only === undefined) return agent;
+  const all = Object.keys(agent.sources);
+  for (const [index, source] of only.entries()) {
+    if (all.includes(source)) continue;
+    const wrong = z
+      .string()
+      .refine(() => false, `${name} has no source '${source}': ${didYouMean(source, all)}`);
+    config.section(['agents', name, 'sources', index], source, wrong);
+  }
+  const sources = Object.fromEntries(
+    Object.entries(agent.sources).filter(([source]) => only.includes(source)),
+  );
+  return { ...agent, sources } as Agent;
+}
+
 async function taskFor(config: Config, name: string): Promise<Task> {
   const entry = config.agents?.[name] ?? {};
   const type = typeOf(config, 'agents', name, entry, pluginNames('agents'));
@@ -95,7 +112,7 @@ async function taskFor(config: Config, name: string): Promise<Task> {
   const options = parseOptions(config, ['agents', name], entry, agentKeys, agent.options);
   return {
     name,
-    agent: configuredAgent(agent, name, options),
+    agent: withSources(config, name, configuredAgent(agent, name, options), entry.sources),
     options,
     everyMs: entry.every ?? parseDuration(agent.every)!,
     timeoutMs: entry.timeout ?? DEFAULT_TIMEOUT,

@@ -27,11 +27,16 @@ async function listAgents(setting: Setting): Promise<void> {
   await writeOut(columns(['agent', 'kind', 'every', 'collects'], rows));
 }
 
-/** Tells a person at a terminal how each agent fared; under cron only what failed. */
-function tell(program: string, outcomes: readonly AgentOutcome[]): void {
-  for (const { agent, outcome, reason, cause, events, items, durationMs } of outcomes) {
+/** Tells a person at a terminal how each agent fared; under cron only what failed, as far as `isNews`. */
+function tell(
+  program: string,
+  outcomes: readonly AgentOutcome[],
+  isNews: (outcome: AgentOutcome) => boolean,
+): void {
+  for (const one of outcomes) {
+    const { agent, outcome, reason, cause, events, items, durationMs } = one;
     if (outcome === 'failed') {
-      if (cause !== 'quota') say(program, `${agent}: failed: ${reason}`);
+      if (cause !== 'quota' && isNews(one)) say(program, `${agent}: failed: ${reason}`);
     } else if (process.stderr.isTTY) {
       const counts = [
         `${events} events`,
@@ -41,6 +46,17 @@ function tell(program: string, outcomes: readonly AgentOutcome[]): void {
       say(program, `${agent}: ${outcome}${outcome === 'ok' ? `: ${counts}` : reason ? `: ${reason}` : ''}`);
     }
   }
+}
+
+/** At a terminal, or of agents that were asked for by name, everything is news; under cron what was not told before. */
+async function newsOf(
+  { paths, clock }: Setting,
+  outcomes: readonly AgentOutcome[],
+  onlyDue: boolean,
+): Promise<(outcome: AgentOutcome) => boolean> {
+  const { takeNews } = await import('../../run/news.ts');
+  const news = await takeNews(paths, outcomes, clock());
+  return ({ agent }) => !onlyDue || process.stderr.isTTY || news.has(agent);
 }
 
 /** One line for all agents that found no room: the reason is the same, and it is not theirs. */
@@ -93,12 +109,13 @@ async function runAgents(setting: Setting, tasks: Task[], onlyDue: boolean): Pro
   };
   try {
     const outcomes = await collect(run, tasks);
-    tell(program, outcomes);
+    const isNews = await newsOf(setting, outcomes, onlyDue);
+    tell(program, outcomes, isNews);
     tellFull(program, outcomes);
     process.exitCode = exitOf(outcomes);
   } catch (error) {
     // The receipt is not there for the same reason: one line for both.
-    if (error instanceof NoReceipt) tell(program, error.outcomes);
+    if (error instanceof NoReceipt) tell(program, error.outcomes, () => true);
     throw error;
   }
 }
