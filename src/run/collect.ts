@@ -160,7 +160,28 @@ async function runAgent(run: CollectRun, room: Room, task: Task): Promise<AgentO
   return outcome;
 }
 
-function receipt(outcome: AgentOutcome, stopped: Stopped | undefined): BatchEvent {
+/** What a receipt says beside how its agents fared. */
+interface Extra {
+  readonly stopped?: Stopped;
+  /** The machine that the receipt before came from, where it was another. */
+  readonly was?: { readonly host?: string; readonly machine?: string };
+}
+
+/** Where the receipts' state keeps the host's name and blinded machine id. */
+const ORIGIN = 'origin';
+
+/** What of the machine is not as it was at the last receipt: it was renamed, or this is a clone with a machine id of its own. */
+function movedFrom({ origin }: CollectRun, state: AgentState): Pick<Extra, 'was'> {
+  const before = state.cursors[ORIGIN] as { host?: string; machine?: string } | undefined;
+  if (before === undefined) return {};
+  const was = {
+    ...(before.host !== undefined && before.host !== origin.host ? { host: before.host } : {}),
+    ...(before.machine !== undefined && before.machine !== origin.machine ? { machine: before.machine } : {}),
+  };
+  return Object.keys(was).length > 0 ? { was } : {};
+}
+
+function receipt(outcome: AgentOutcome, { stopped, was }: Extra): BatchEvent {
   const {
     agent,
     outcome: how,
@@ -187,6 +208,7 @@ function receipt(outcome: AgentOutcome, stopped: Stopped | undefined): BatchEven
   if (reason !== undefined) data.reason = reason;
   if (cause !== undefined) data.cause = cause;
   if (stopped) data.stopped = { ...stopped };
+  if (was) data.was = { ...was };
   return { time: started, action: how, item: `agent/${agent}`, data };
 }
 
@@ -205,14 +227,20 @@ async function spoolReceipt(
   const state = await recoverState(run, store, now);
   const note = await readStopped(disk, store.directory);
   const stopped = note?.since === state.cursors[TOLD] ? undefined : note;
+  const extra: Extra = { ...(stopped && { stopped }), ...movedFrom(run, state) };
   const { batch, state: next } = nextBatch(
     (await withPresentKey(run)).origin,
     state,
-    { agent: RECEIPTS, kind: 'receipt', events: outcomes.map((outcome) => receipt(outcome, stopped)) },
+    { agent: RECEIPTS, kind: 'receipt', events: outcomes.map((outcome) => receipt(outcome, extra)) },
     now,
   );
   await room.take(batch.bytes.length, 'receipt');
-  const cursors = stopped ? { ...next.cursors, [TOLD]: stopped.since } : next.cursors;
+  const { host, machine } = run.origin;
+  const cursors = {
+    ...next.cursors,
+    [ORIGIN]: { host, ...(machine === undefined ? {} : { machine }) },
+    ...(stopped ? { [TOLD]: stopped.since } : {}),
+  };
   await store.commit({ ...next, ran: now.toISOString(), cursors }, [batch]);
   await clearStopped(disk, store.directory);
 }

@@ -25,6 +25,7 @@ export class Bench {
   readonly paths: Paths;
   readonly spool: Spool;
   now = new Date('2026-11-24T10:00:00.000Z');
+  host = 'bench';
   /** The tree that agents look at. */
   rootfs = '/';
 
@@ -45,7 +46,7 @@ export class Bench {
     await this.spool.create();
     const system = new System(this.rootfs);
     const run = {
-      origin: await originOf(system, await loadIdentity(this.paths), 'bench'),
+      origin: await originOf(system, await loadIdentity(this.paths), this.host),
       paths: this.paths,
       spool: this.spool,
       system,
