@@ -97,6 +97,7 @@ for (const [command, folder, stack] of [
     test(`P9: ${command} ended by ${how} finishes the batch in hand, leaves the rest, and the next run goes on`, async (t) => {
       const home = new Home(t);
       const taken = slowHandlers(home, folder);
+      await home.run('init');
       const node = new FakeNode();
       const into = join(home.path, 'var/spool/dsac', stack, 'new');
       mkdirSync(into, { recursive: true });

@@ -89,3 +89,21 @@ test('P6: a forged batch is told by dsac process in one line and exit 65, and pa
   await home.run('process');
   assert.equal((await home.try('node', 'trust', node!, 'short')).code, 64);
 });
+
+test('P6: with trust pinned, a node that was added with its key is taken from its first batch on', async (t) => {
+  const centre = new Home(t, 'trust: pinned\n');
+  await centre.run('init');
+  const node = new Home(
+    t,
+    `dispatchers: { centre: { type: directory, path: ${join(centre.path, 'var/spool/dsac/in')} } }\n`,
+  );
+  await node.run('init');
+  await node.run('agent', 'users');
+  const [name] = globSync('users.*', { cwd: join(node.path, 'var/spool/dsac/out/new') });
+  const header = readFileSync(join(node.path, 'var/spool/dsac/out/new', name!), 'utf8').split('\n')[0]!;
+  const { node: id, key } = JSON.parse(header);
+  await centre.run('node', 'add', id, '--host', 'new1', '--key', key);
+  await node.run('dispatch');
+  await centre.run('process');
+  assert.match(await centre.run('report', 'completeness'), / users +complete /);
+});

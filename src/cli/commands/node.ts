@@ -90,9 +90,14 @@ export function registerNode(program: Command): void {
     .option('--host <name>', 'what it is called until it reports')
     .option('--key <base64>', 'the Ed25519 public key that it must sign with')
     .action((id: string, options: AddOptions) =>
-      withStore(options, false, async (store, { clock }) => {
+      withStore(options, false, async (store, { paths, clock }) => {
         const { add } = await import('../../run/register.ts');
-        await writeOut(`${await add(store, id, options, clock())}\n`);
+        const said = await add(store, id, options, clock());
+        if (options.key !== undefined) {
+          const { sayOfKey } = await import('../../run/trust.ts');
+          await sayOfKey(paths, { node: id.toLowerCase(), key: options.key, how: 'pinned' }, clock());
+        }
+        await writeOut(`${said}\n`);
       }),
     );
   withCommon(node.command('retire'))

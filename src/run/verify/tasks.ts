@@ -52,7 +52,8 @@ async function storeOf(
     open: async () => {
       const { openStore } = await import('../../store/store.ts');
       const { readPassword } = await import('../../config/named-file.ts');
-      return openStore(url, { home: paths.home, password: await readPassword(paths.home, password_file) });
+      const password = await readPassword(paths.home, password_file);
+      return openStore(url, { home: paths.home, password, existing: true });
     },
   };
 }
