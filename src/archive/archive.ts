@@ -77,6 +77,8 @@ export class Archive {
   readonly #log: Log;
   readonly #clock: () => Date;
   readonly #segmentName: () => string;
+  /** A segment may be there that the index does not know, since writing one failed half-way. */
+  #behind = false;
 
   private constructor(root: string, log: Log, clock: () => Date) {
     this.root = root;
@@ -101,6 +103,8 @@ export class Archive {
 
   /** Keeps those batches that are not here yet. When it resolves, they and their names are durable. */
   async keep(batches: readonly Batch[]): Promise<void> {
+    if (this.#behind) await this.#recordMissing();
+    this.#behind = false;
     const seen = new Set<string>();
     const fresh = batches.filter(
       (batch) => this.#isNew(batch) && !seen.has(batch.trailer.sha256) && seen.add(batch.trailer.sha256),
@@ -126,8 +130,13 @@ export class Archive {
     await realDisk.mkdir(join(this.root, folder));
     const segment = `${folder}/${this.#segmentName()}.zst`;
     const bytes = await compress(Buffer.concat(batches.map((batch) => batch.bytes)));
-    await replace(realDisk, join(this.root, segment), bytes);
-    this.#catalogue.add(segmentOf(segment, bytes), batches);
+    try {
+      await replace(realDisk, join(this.root, segment), bytes);
+      this.#catalogue.add(segmentOf(segment, bytes), batches);
+    } catch (error) {
+      this.#behind = true;
+      throw error;
+    }
   }
 
   /** Records the segments that the index does not know. The index is never behind by more than what was written last, so past days are left alone. */
@@ -139,7 +148,10 @@ export class Archive {
         leftovers.push(join(this.root, folder, name));
       for (const name of (await namesIn(join(this.root, folder), /\.jsonl\.zst$/)).filter(isBatchFile)) {
         const segment = `${folder}/${name}`;
-        if (!this.#catalogue.knows(segment)) await this.#record(segment);
+        if (this.#catalogue.knows(segment)) continue;
+        // Who wrote it may not have come so far as to make its name durable.
+        await realDisk.sync(join(this.root, folder));
+        await this.#record(segment);
       }
     }
     const removed = await sweepLeftovers(realDisk, join(this.root, 'leftovers.json'), leftovers);

@@ -8,6 +8,7 @@ import { Archive } from '../../src/archive/archive.ts';
 import { type Log, silentLog } from '../../src/log.ts';
 import type { Batch } from '../../src/spool/batch.ts';
 import { decode } from '../../src/spool/decode.ts';
+import { realDisk } from '../../src/spool/disk.ts';
 import { FakeNode, plainEvent } from '../helpers/batches.ts';
 import { Counter } from '../helpers/handlers.ts';
 import { temporary } from '../helpers/tree.ts';
@@ -114,6 +115,20 @@ test('archive: a crash between segment and index does not keep a batch twice', a
   cpSync(saved, index);
   await (await open(t, root)).keep([batch]);
   assert.equal(kept(root).length, 2);
+});
+
+test('archive: P3: a segment whose writing failed half-way, and that is tried again, keeps its batches once', async (t) => {
+  const root = temporary(t);
+  const archive = await open(t, root);
+  const batch = oneBatch(1);
+  const failing = t.mock.method(realDisk, 'sync', async () => {
+    throw Object.assign(new Error('EIO: i/o error, fsync'), { code: 'EIO' });
+  });
+  await assert.rejects(archive.keep([batch]), /EIO/);
+  await assert.rejects(archive.keep([batch]), /EIO/);
+  failing.mock.restore();
+  await archive.keep([batch]);
+  assert.deepEqual([kept(root).length, globSync('**/*.jsonl.zst', { cwd: root }).length], [1, 1]);
 });
 
 test('archive: the index can be deleted, a damaged segment among others', async (t) => {
