@@ -14,7 +14,9 @@ import { DIRECTORY, type Step, World } from '../world.ts';
 const NODES = 20;
 /** Batches of the small backlog, and of the large one. */
 const SIZES = [10_000, 1_000_000];
-const QUICK_SIZES = [1_000, 6_000];
+const QUICK_SIZES = [1_500, 5_000];
+/** Keeps the garbage collector from letting garbage lie, so that what is left is what is in use (MiB). */
+const SMALL_HEAP = '--max-old-space-size=64 --max-semi-space-size=2';
 /** How much more memory the large backlog may take: the garbage collector's freedom, not growth. */
 const MOST_GROWTH = 1.3;
 const DEADLINE = 2 * 3_600_000;
@@ -51,7 +53,7 @@ function fill(world: World, count: number): void {
 
 /** Runs a step until nothing of its work is left; answers the most memory that it had resident, in bytes (VmHWM, proc(5)). */
 async function peakOf(world: World, step: Step, problems: string[]): Promise<number> {
-  const child = startDsac(world.args(step));
+  const child = startDsac(world.args(step), [], { NODE_OPTIONS: SMALL_HEAP });
   let said = '';
   child.stdout!.resume();
   child.stderr!.setEncoding('utf8').on('data', (text: string) => {

@@ -98,7 +98,8 @@ export default {
       return counted;
     });
     const problems = [...(await flood.calm('consume')), ...(await flood.calm('process'))];
-    if (told === 0) problems.push('no command said that the queue had given anything up');
+    // With few messages, kills may leave all of them below the limit.
+    if (told === 0 && !scope.quick) problems.push('no command said that the queue had given anything up');
     const { missing: _, ...account } = await flood.account();
     return [
       {
