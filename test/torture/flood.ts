@@ -7,6 +7,8 @@ import { randomUUID } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { pathsBelow } from '../../src/config/paths.ts';
+import { init } from '../../src/run/init.ts';
 import type { Header } from '../../src/spool/batch.ts';
 import { batchFile } from '../../src/spool/names.ts';
 import { FakeNode, plainEvent } from '../helpers/batches.ts';
@@ -62,7 +64,7 @@ export class Flood {
     );
     mkdirSync(join(flood.home, 'etc/dsac'), { recursive: true });
     writeFileSync(join(flood.home, 'etc/dsac/dsac.yaml'), config);
-    await flood.must('init');
+    await init(pathsBelow(flood.home), 'all');
     return flood;
   }
 

@@ -13,7 +13,7 @@ const FIRST = 40;
 /** What the long form puts through each harm. */
 const LONG = 10_000 / HARMS.length;
 /** The quick form's rounds, of all harms but the one that keeps a reader waiting for its deadline. */
-const QUICK_ROUNDS = 3;
+const QUICK_ROUNDS = 2;
 
 function configOf(url: URL, name: string, port: number): string {
   const through = new URL(url);

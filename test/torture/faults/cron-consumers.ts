@@ -9,7 +9,7 @@ import { midway } from '../progress.ts';
 
 const DELIVERY_LIMIT = 3;
 const RUNS = 25;
-const QUICK_RUNS = 6;
+const QUICK_RUNS = 4;
 const PREFETCH = 100;
 
 function configOf(name: string): string {
