@@ -1,4 +1,5 @@
 /** Cron-style consumers, one after another, on a queue that gives a message up after few deliveries; some are killed with their hands full. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Channel } from 'amqplib';
 import { amqpUrl, servicesLeftOut } from '../../helpers/services.ts';
 import { ending, killCommand } from '../command.ts';
@@ -9,8 +10,10 @@ import { midway } from '../progress.ts';
 
 const DELIVERY_LIMIT = 3;
 const RUNS = 25;
-const QUICK_RUNS = 4;
+const QUICK_RUNS = 8;
 const PREFETCH = 100;
+/** How long a broker may take to notice that a consumer is gone, in ms. */
+const PATIENCE = 10_000;
 
 function configOf(name: string): string {
   const broker = `url: '${amqpUrl()}', exchange: ${name}`;
@@ -44,6 +47,12 @@ interface Counted {
   told: number;
 }
 
+/** Waits until the broker has taken back what a killed consumer held: then no consumer is counted any more. */
+async function handsFree(channel: Channel, queue: string): Promise<void> {
+  const until = Date.now() + PATIENCE;
+  while ((await channel.checkQueue(queue)).consumerCount > 0 && Date.now() < until) await sleep(10);
+}
+
 /** Runs a consumer to its end, and hears what it says of messages that the queue had given up on. */
 async function hear(flood: Flood, counted: Counted, ...more: string[]): Promise<void> {
   const { stderr } = await flood.run('consume', ...more);
@@ -52,6 +61,7 @@ async function hear(flood: Flood, counted: Counted, ...more: string[]): Promise<
 
 /** A run that is killed as soon as it holds messages; false when it held none. */
 async function runAndKill(flood: Flood, channel: Channel, name: string): Promise<boolean> {
+  await handsFree(channel, name);
   const before = await ready(channel, name);
   const command = flood.start('consume');
   const ended = ending(command);
@@ -69,9 +79,11 @@ async function consumers(scope: Scope, flood: Flood, channel: Channel, name: str
   const counted = { killed: 0, told: 0 };
   const runs = scope.quick ? QUICK_RUNS : RUNS;
   for (let run = 1; run <= runs; run++) {
-    // The first ones are killed for sure: their messages are given up.
-    if (run <= DELIVERY_LIMIT + 1 || random() < 0.5) {
+    // The first ones are killed until messages are given up.
+    const none = counted.told === 0 && (await ready(channel, `${name}.dead`)) === 0;
+    if (run < runs && (none || random() < 0.5)) {
       if (await runAndKill(flood, channel, name)) counted.killed++;
+      await handsFree(channel, name);
     } else await hear(flood, counted, '--max-time', '1s');
     scope.log(
       `run ${run} of ${runs}: ${counted.killed} killed, ${counted.told} given up by the queue and taken in`,

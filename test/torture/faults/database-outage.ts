@@ -93,6 +93,8 @@ const OUTAGES: readonly Outage[] = [
 const BATCHES = 10_000 / (OUTAGES.length + 1);
 const ROUNDS = 2;
 const QUICK_BATCHES = 300;
+/** Batches that arrive while the database is gone. */
+const LATE_BATCHES = 50;
 const LOAD = ['process', 'archive', 'store'];
 /** Longer than a load of this size takes, shorter than the longest pause. */
 const DEADLINE = '20s';
@@ -127,8 +129,11 @@ async function under(flood: Flood, database: Database, outage: Outage, fraction:
     begun = await outage.begin(database);
   });
   begun ??= await outage.begin(database);
-  if (outage.lasts === undefined) hear(await flood.run(...LOAD));
-  else await Promise.race([ended, sleep(outage.lasts)]);
+  if (outage.lasts === undefined) {
+    // More arrives while it is gone, and cron comes by.
+    flood.pour(LATE_BATCHES, [flood.newIn('in')]);
+    hear(await flood.run(...LOAD));
+  } else await Promise.race([ended, sleep(outage.lasts)]);
   await begun.end();
   hear(await ended);
   problems.push(...(await flood.load()));
