@@ -55,6 +55,7 @@ export default defineDispatcher({
             await room.take(parcel.batch.bytes.length);
             await hand(spool, parcel);
           }
+          await spool.settle();
         } catch (error) {
           if (!isFileTrouble(error) && !isFull(error)) throw error;
           throw new DestinationDown(`${spool.root}: ${reasonOf(error)}`, { cause: error });

@@ -240,7 +240,7 @@ export class Spool {
 
   /**
    * Takes over a file of another spool: a hard link where both are on one file system, else a copy. Taking the same bytes again changes
-   * nothing; other bytes under a name that is still here (a fork of the stream) are kept beside it.
+   * nothing; other bytes under a name that is still here (a fork of the stream) are kept beside it. It is durable once `settle` resolves.
    */
   async adopt(path: string): Promise<void> {
     try {
@@ -248,8 +248,11 @@ export class Spool {
     } catch (error) {
       if (!LINK_REFUSED.has(errorCode(error) ?? '')) throw error;
       await this.enter(basename(path), await this.disk.read(path));
-      return;
     }
+  }
+
+  /** Makes the names of all that was adopted so far durable. */
+  async settle(): Promise<void> {
     await this.disk.sync(this.directory('new'));
   }
 }

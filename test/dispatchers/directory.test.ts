@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import directory from '../../dispatchers/directory.ts';
 import { decode } from '../../src/spool/decode.ts';
+import { realDisk } from '../../src/spool/disk.ts';
 import { Spool } from '../../src/spool/spool.ts';
 import { FakeNode, plainEvent } from '../helpers/batches.ts';
 import { Counter } from '../helpers/handlers.ts';
@@ -49,4 +50,21 @@ test('directory: two batches under one name are both kept, from a segment too', 
   await session.deliver(await counter.segment(other!));
   assert.deepEqual(digests(target.root).sort(), [one!.trailer.sha256, other!.trailer.sha256].sort());
   assert.deepEqual(readdirSync(join(target.root, 'tmp')), []);
+});
+
+test('directory: P2: a group is answered for once its names are durable, with one sync for all of them', async (t) => {
+  const counter = new Counter(t);
+  const node = new FakeNode();
+  const batches = [1, 2, 3].map((n) => node.next('logins', 'log', [plainEvent(n)]));
+  const parcels = await counter.files(...batches);
+  const session = await counter.open(directory, {});
+  const into = join(counter.paths.in, 'new');
+  const { sync } = realDisk;
+  const durable: number[] = [];
+  t.mock.method(realDisk, 'sync', async (path: string) => {
+    if (path === into) durable.push(readdirSync(into).length);
+    return sync(path);
+  });
+  await session.deliver(parcels);
+  assert.deepEqual(durable, [3]);
 });

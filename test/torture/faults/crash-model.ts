@@ -139,6 +139,7 @@ class Life {
       if (outcome !== 'ok') this.problems.push(`agent ${agent}: ${outcome}: ${reason}`);
     const hand = handler(async (parcels) => {
       for (const { path } of parcels) await central.adopt(path);
+      await central.settle();
     });
     const load = handler(async (parcels) => {
       for (const { batch } of parcels) this.#load(batch);
