@@ -11,8 +11,8 @@ import { hasPlugin, loadPlugin, pluginNames } from '../plugin/registry.ts';
 import { SALVAGE } from '../spool/batch.ts';
 import { DEFAULT_QUOTA, type Quota } from '../spool/quota.ts';
 import type { Task } from './agent-run.ts';
-import { RECEIPTS } from './collect.ts';
 import type { Post } from './post.ts';
+import { RECEIPTS } from './receipt.ts';
 
 const DEFAULT_TIMEOUT = 300_000;
 const DEFAULT_DEADLINE = 300_000;

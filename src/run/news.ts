@@ -7,7 +7,7 @@ import { z } from 'zod';
 import type { Paths } from '../config/paths.ts';
 import { readIfThere, realDisk, replace } from '../spool/disk.ts';
 import { elapsed } from './agent-run.ts';
-import type { AgentOutcome } from './collect.ts';
+import type { AgentOutcome } from './receipt.ts';
 
 /** After this long what has not changed is told again, in ms. */
 const REMIND = 86_400_000;

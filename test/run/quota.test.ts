@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { z } from 'zod';
 import { type Agent, defineInventory, defineLog, type LogEntry } from '../../src/plugin/agent.ts';
-import { NoReceipt } from '../../src/run/collect.ts';
+import { NoReceipt } from '../../src/run/receipt.ts';
 import type { Batch } from '../../src/spool/batch.ts';
 import { canonical, stateDigest } from '../../src/spool/canonical.ts';
 import { DEFAULT_QUOTA, type Quota } from '../../src/spool/quota.ts';

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { z } from 'zod';
 import { type Agent, defineInventory } from '../../src/plugin/agent.ts';
-import { NoReceipt } from '../../src/run/collect.ts';
+import { NoReceipt } from '../../src/run/receipt.ts';
 import { Bench } from '../helpers/bench.ts';
 import { tree } from '../helpers/tree.ts';
 

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { DsacError } from '../../errors.ts';
 import type { Task } from '../../run/agent-run.ts';
-import type { AgentOutcome } from '../../run/collect.ts';
+import type { AgentOutcome } from '../../run/receipt.ts';
 import { EXIT } from '../exit.ts';
 import { safe } from '../output/safe.ts';
 import { type CommonOptions, prepare, type Setting, withCommon, within, withMaxTime } from '../setting.ts';
@@ -76,7 +76,8 @@ function exitOf(outcomes: readonly AgentOutcome[]): number {
 
 async function runAgents(setting: Setting, tasks: Task[], onlyDue: boolean): Promise<void> {
   const [
-    { collect, NoReceipt },
+    { collect },
+    { NoReceipt },
     { originOf },
     { loadIdentity },
     { Spool },
@@ -84,6 +85,7 @@ async function runAgents(setting: Setting, tasks: Task[], onlyDue: boolean): Pro
     { configuredQuota, DEFAULT_SNAPSHOT },
   ] = await Promise.all([
     import('../../run/collect.ts'),
+    import('../../run/receipt.ts'),
     import('../../run/stream.ts'),
     import('../../run/identity.ts'),
     import('../../spool/spool.ts'),
