@@ -5,7 +5,7 @@ import { reasonOf } from '../src/errors.ts';
 import { isFileTrouble } from '../src/plugin/file-trouble.ts';
 import { DELIVERED, DestinationDown, defineDispatcher, type Parcel } from '../src/plugin/handler.ts';
 import { batchFile } from '../src/spool/names.ts';
-import { DEFAULT_QUOTA, isFull, Room } from '../src/spool/quota.ts';
+import { isFull, Room } from '../src/spool/quota.ts';
 import { Spool } from '../src/spool/spool.ts';
 
 const options = z.strictObject({
@@ -45,7 +45,7 @@ export default defineDispatcher({
   name: 'directory',
   summary: 'hands batches to another spool on this host, by hard link where it can',
   options,
-  async open({ options: { path }, paths, quota = DEFAULT_QUOTA }) {
+  async open({ options: { path }, paths, quota }) {
     const spool = await targetSpool(path, paths);
     const room = new Room(spool, quota, '');
     return {

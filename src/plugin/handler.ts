@@ -37,8 +37,8 @@ export interface HandlerContext<O = unknown> {
   /** The database that reports read, as configured. */
   readonly store: StoreAddress;
   readonly log: Log;
-  /** How much a spool that it fills may hold; the default when left out. */
-  readonly quota?: Quota | undefined;
+  /** How much a spool that it fills may hold. */
+  readonly quota: Quota;
   /** Aborted when the deadline passes or the run is told to stop. */
   readonly signal: AbortSignal;
   /** For handlers that print: writes text for people to stdout. */

@@ -37,8 +37,8 @@ export interface CollectRun {
   readonly signal: AbortSignal;
   /** Skip agents that ran less than their interval ago. */
   readonly onlyDue: boolean;
-  /** How much the spool may hold; the default when left out. */
-  readonly quota?: Quota;
+  /** How much the spool may hold. */
+  readonly quota: Quota;
   /** Most bytes of an inventory's batch; what the format allows when left out. */
   readonly batchBytes?: number;
 }

@@ -4,7 +4,7 @@
  */
 import { adviceOf, DsacError, reasonOf } from '../errors.ts';
 import { type Lock, takeLock } from '../lock.ts';
-import { DEFAULT_QUOTA, isFull, Room } from '../spool/quota.ts';
+import { isFull, Room } from '../spool/quota.ts';
 import { AgentRun, type Collection, type CollectRun, elapsed, type Task } from './agent-run.ts';
 import { type AgentOutcome, NoReceipt, writeReceipt } from './receipt.ts';
 import { agentStore, recoverState, withPresentKey } from './resume.ts';
@@ -122,7 +122,7 @@ async function runAgent(run: CollectRun, room: Room, task: Task): Promise<AgentO
  * written.
  */
 export async function collect(run: CollectRun, tasks: readonly Task[]): Promise<AgentOutcome[]> {
-  const room = new Room(run.spool, run.quota ?? DEFAULT_QUOTA, ROOM_HINT, [run.paths.lib]);
+  const room = new Room(run.spool, run.quota, ROOM_HINT, [run.paths.lib]);
   const outcomes = await Promise.all(tasks.map((task) => runAgent(run, room, task)));
   const ran = outcomes.filter(({ outcome }) => outcome !== 'busy' && outcome !== 'not-due');
   try {

@@ -11,7 +11,7 @@ import { pause } from '../amqp/wait.ts';
 import { DsacError, errorCode, reasonOf } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { DestinationDown } from '../plugin/handler.ts';
-import { DEFAULT_QUOTA, NoRoom, type Quota, Room } from '../spool/quota.ts';
+import { NoRoom, type Quota, Room } from '../spool/quota.ts';
 import type { Spool } from '../spool/spool.ts';
 import { Intake } from './intake.ts';
 
@@ -69,8 +69,8 @@ export interface ConsumeRun {
   /** Stay and reconnect, instead of leaving when the queue is empty. */
   readonly follow: boolean;
   readonly maxTimeMs?: number;
-  /** How much the spool may hold; the default when left out. */
-  readonly quota?: Quota;
+  /** How much the spool may hold. */
+  readonly quota: Quota;
   /** While the queue does not become empty, when what it gave up on is looked for first; 10 s when left out. */
   readonly firstLookMs?: number;
 }
@@ -273,7 +273,7 @@ export async function consume(run: ConsumeRun): Promise<Consumed> {
   const stop = AbortSignal.any([run.signal, ...limit]);
   const hint =
     'nothing is lost: the broker keeps what is not taken. dsac spool stat --stack in shows what waits; dsac process works it off; or raise quota.in in dsac.yaml';
-  const work = { run, intake, room: new Room(run.spool, run.quota ?? DEFAULT_QUOTA, hint) };
+  const work = { run, intake, room: new Room(run.spool, run.quota, hint) };
   if (run.follow) {
     await follow(work, stop);
     return intake.count;

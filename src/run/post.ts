@@ -35,8 +35,8 @@ export interface DeliverRun {
   readonly only: readonly string[] | undefined;
   /** What decides which batches are routed; without it, all. */
   readonly gate?: Gate | undefined;
-  /** How much a central spool on this host may hold; the default when left out. */
-  readonly quota?: Quota;
+  /** How much a central spool on this host may hold. */
+  readonly quota: Quota;
 }
 
 /** How one handler's run went, in batches. */

@@ -12,7 +12,7 @@ import type { AgentOutcome } from '../../src/run/receipt.ts';
 import { originOf } from '../../src/run/stream.ts';
 import type { Batch, BatchEvent } from '../../src/spool/batch.ts';
 import { decode } from '../../src/spool/decode.ts';
-import type { Quota } from '../../src/spool/quota.ts';
+import { DEFAULT_QUOTA, type Quota } from '../../src/spool/quota.ts';
 import { Spool } from '../../src/spool/spool.ts';
 import { temporary } from './tree.ts';
 
@@ -31,7 +31,7 @@ export class Bench {
   rootfs = '/';
 
   /** How much the spool may hold. */
-  quota: Quota | undefined;
+  quota: Quota = DEFAULT_QUOTA;
   /** Most bytes of an inventory's batch. */
   batchBytes: number | undefined;
 
@@ -56,7 +56,7 @@ export class Bench {
       clock: () => this.now,
       signal: new AbortController().signal,
       onlyDue: options.onlyDue ?? false,
-      ...(this.quota && { quota: this.quota }),
+      quota: this.quota,
       ...(this.batchBytes && { batchBytes: this.batchBytes }),
     };
     const task = {

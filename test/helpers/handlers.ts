@@ -7,6 +7,7 @@ import { silentLog } from '../../src/log.ts';
 import type { Handler, Parcel, Session } from '../../src/plugin/handler.ts';
 import type { Batch } from '../../src/spool/batch.ts';
 import { batchFile } from '../../src/spool/names.ts';
+import { DEFAULT_QUOTA } from '../../src/spool/quota.ts';
 import { Spool } from '../../src/spool/spool.ts';
 import { temporary } from './tree.ts';
 
@@ -33,6 +34,7 @@ export class Counter {
       paths: this.paths,
       store: {},
       log: this.log,
+      quota: DEFAULT_QUOTA,
       signal: this.signal.signal,
       print: (text) => {
         this.printed += text;

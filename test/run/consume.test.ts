@@ -83,6 +83,7 @@ class Centre {
       log: this.log,
       signal: this.stop.signal,
       follow: false,
+      quota: DEFAULT_QUOTA,
       ...more,
     });
   }
@@ -207,6 +208,7 @@ test('a broker that is not there is unavailable, and so is a silent one within i
     log: silentLog,
     signal: new AbortController().signal,
     follow: false,
+    quota: DEFAULT_QUOTA,
   };
   for (const port of [1, await silentPeer(t)]) {
     const options = consumeSchema.parse({ url: `amqp://127.0.0.1:${port}`, connect_timeout: '300ms' });
@@ -341,6 +343,7 @@ test('a password in the URL never shows in what is said', async (t) => {
     log: silentLog,
     signal: new AbortController().signal,
     follow: false,
+    quota: DEFAULT_QUOTA,
   };
   const options = consumeSchema.parse({ url: 'amqp://dsac:swordfish@127.0.0.1:1' });
   await assert.rejects(

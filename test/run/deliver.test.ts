@@ -17,6 +17,7 @@ import { type Delivered, deliver } from '../../src/run/deliver.ts';
 import type { Post } from '../../src/run/post.ts';
 import type { Batch } from '../../src/spool/batch.ts';
 import { batchFile } from '../../src/spool/names.ts';
+import { DEFAULT_QUOTA } from '../../src/spool/quota.ts';
 import { Spool } from '../../src/spool/spool.ts';
 import { FakeNode, plainEvent } from '../helpers/batches.ts';
 import { temporary } from '../helpers/tree.ts';
@@ -47,6 +48,7 @@ class Yard {
         stack: 'out',
         paths,
         store: {},
+        quota: DEFAULT_QUOTA,
         log: silentLog,
         clock: () => this.now,
         random: () => 1,

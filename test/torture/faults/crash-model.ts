@@ -12,6 +12,7 @@ import { createIdentity, loadIdentity } from '../../../src/run/identity.ts';
 import { type Origin, originOf } from '../../../src/run/stream.ts';
 import type { Batch } from '../../../src/spool/batch.ts';
 import { canonical, stateDigest } from '../../../src/spool/canonical.ts';
+import { DEFAULT_QUOTA } from '../../../src/spool/quota.ts';
 import { Spool } from '../../../src/spool/spool.ts';
 import { type Fault, randomFrom, type Scope, type Tally } from '../fault.ts';
 import { Crash, ModelDisk } from '../model-disk.ts';
@@ -121,7 +122,13 @@ class Life {
   async turn(): Promise<void> {
     const { paths, origin } = this.#place;
     const now = new Date(Date.parse('2026-11-24T00:00:00.000Z') + this.#ground.tick * HOUR);
-    const common = { paths, log: silentLog, clock: () => now, signal: new AbortController().signal };
+    const common = {
+      quota: DEFAULT_QUOTA,
+      paths,
+      log: silentLog,
+      clock: () => now,
+      signal: new AbortController().signal,
+    };
     const out = new Spool(paths.out, { disk: this.#disk });
     const central = new Spool(paths.in, { disk: this.#disk });
     const outcomes = await collect(
