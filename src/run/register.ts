@@ -1,5 +1,6 @@
 /** Shows and changes the register of expected nodes. */
 import { DsacError, reasonOf } from '../errors.ts';
+import { isPublicKey } from '../evidence/known-nodes.ts';
 import { headerSchema } from '../spool/batch.ts';
 import { streamStates } from '../store/completeness.ts';
 import { addNode, type ExpectedNode, expectedNodes, retireNode } from '../store/register.ts';
@@ -7,8 +8,6 @@ import type { Store } from '../store/store.ts';
 import { means } from './report.ts';
 
 const DAY = 86_400_000;
-/** Length of a raw Ed25519 public key, RFC 8032 §5.1.5. */
-const KEY_BYTES = 32;
 
 /** A node as `dsac node ls` shows it. */
 export interface ListedNode {
@@ -108,9 +107,8 @@ function checkAddition(node: string, { host, key }: Addition): void {
   }
   const named = shape.host.optional().safeParse(host);
   if (!named.success) throw new DsacError('usage', `--host: ${reasonOf(named.error)}`);
-  if (key === undefined) return;
-  const sound = shape.key.safeParse(key).success && Buffer.from(key, 'base64').length === KEY_BYTES;
-  if (!sound) throw wrong('--key', key, 'an Ed25519 public key in base64 (44 characters)');
+  if (key !== undefined && !isPublicKey(key))
+    throw wrong('--key', key, 'an Ed25519 public key in base64 (44 characters)');
 }
 
 /** Enters a node as expected, or takes back a retired one. Answers what was done, for people. Throws a `usage` error for a malformed id, host or key. */

@@ -58,16 +58,6 @@ export async function expectedNodes(store: Pick<Store, 'db'>): Promise<ExpectedN
     .sort((a, b) => (a.host === b.host ? (a.node < b.node ? -1 : 1) : a.host < b.host ? -1 : 1));
 }
 
-/** Keys that a person has pinned to nodes, base64, by node. */
-export async function pinnedKeys(store: Pick<Store, 'db'>): Promise<Map<string, string>> {
-  const rows = await store.db
-    .selectFrom('register')
-    .select(['node', 'pinned_key'])
-    .where('pinned_key', 'is not', null)
-    .execute();
-  return new Map(rows.map(({ node, pinned_key }) => [node, pinned_key!]));
-}
-
 /** What a person says of a node when adding it. What is undefined stays as it is. */
 export interface Addition {
   readonly host: string | undefined;

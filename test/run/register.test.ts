@@ -5,7 +5,6 @@ import { add, listNodes, retire } from '../../src/run/register.ts';
 import type { Batch } from '../../src/spool/batch.ts';
 import { completenessOf } from '../../src/store/completeness.ts';
 import { headLine } from '../../src/store/completeness-words.ts';
-import { pinnedKeys } from '../../src/store/register.ts';
 import type { Store } from '../../src/store/store.ts';
 import { FakeNode, plainEvent } from '../helpers/batches.ts';
 import { at, onEachStore, receipt } from '../store/stores.ts';
@@ -126,7 +125,6 @@ onEachStore(
     await store.load([new FakeNode(NEW, 'renamed1').next('logins', 'log', [plainEvent()])]);
     const [node] = await listNodes(store, [], NOW);
     assert.deepEqual([node?.host, node?.how, node?.pinned_key], ['renamed1', 'added', publicKey]);
-    assert.deepEqual(await pinnedKeys(store), new Map([[NEW, publicKey]]));
   },
 );
 

@@ -5,7 +5,7 @@ import { reasonOf } from '../../errors.ts';
 import { type HeadsRecord, headsFiles, parseRecord, recordDigest } from '../../evidence/heads.ts';
 import type { KnownNodes } from '../../evidence/known-nodes.ts';
 import { provenKeys } from '../../evidence/succession.ts';
-import type { Finding } from './findings.ts';
+import { placed, type Row } from './findings.ts';
 import type { Ledger } from './ledger.ts';
 
 /** Longest line of the log that is read, in bytes: a record of 4096 heads has less than 1 MiB. */
@@ -168,19 +168,6 @@ export class HeadsReader {
   }
 }
 
-type Row = Record<string, string | number | null>;
-
-function placed(row: Row): Partial<Finding> {
-  const { node, agent, epoch, host, seq } = row;
-  return {
-    node: String(node),
-    agent: String(agent),
-    epoch: String(epoch),
-    seq: Number(seq),
-    ...(host === null ? {} : { host: String(host) }),
-  };
-}
-
 const HEADS_WITHOUT_BATCH = `
   select s.node, s.agent, s.epoch, s.host, h.seq, h.sha256, h.line,
     (select f.label from batches b join files f on f.id = b.file where b.stream = h.stream and b.seq = h.seq limit 1) as label,
@@ -211,8 +198,6 @@ export function checkTaken(ledger: Ledger, expects: (agent: string) => boolean, 
       ledger.tell({
         kind: 'replaced',
         message: `another batch was countersigned (${row.line})`,
-        file: String(row.label),
-        offset: Number(row.at),
         ...placed(row),
         expected: String(row.sha256),
         received: String(row.here),
@@ -234,8 +219,6 @@ export function checkUncountersigned(ledger: Ledger): void {
     ledger.tell({
       kind: 'uncountersigned',
       message: 'it was never countersigned',
-      file: String(row.label),
-      offset: Number(row.at),
       ...placed(row),
     });
 }
@@ -256,8 +239,6 @@ export function checkRevoked(ledger: Ledger, known: KnownNodes): void {
       ledger.tell({
         kind: 'key',
         message: `signed by a key that is revoked since ${time}`,
-        file: String(row.label),
-        offset: Number(row.at),
         ...placed(row),
         received: key,
       });

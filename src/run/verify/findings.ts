@@ -44,3 +44,12 @@ export interface Finding {
 
 /** Where findings go. */
 export type Tell = (finding: Finding) => void;
+
+/** A row of a question to the ledger. Columns of these names say where a batch is: `node`, `host`, `agent`, `epoch`, `seq`, `label`, `at`. */
+export type Row = Readonly<Record<string, string | number | null>>;
+
+/** Which batch, and where it is, as far as a row says. */
+export function placed({ node, host, agent, epoch, seq, label, at }: Row): Partial<Finding> {
+  const known = Object.entries({ file: label, offset: at, node, host, agent, epoch, seq });
+  return Object.fromEntries(known.filter(([, value]) => value !== null && value !== undefined));
+}

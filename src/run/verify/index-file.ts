@@ -4,10 +4,8 @@ import { join } from 'node:path';
 import type { DatabaseSync } from 'node:sqlite';
 import { pathToFileURL } from 'node:url';
 import { reasonOf } from '../../errors.ts';
-import type { Finding } from './findings.ts';
+import { type Finding, placed, type Row } from './findings.ts';
 import type { Ledger } from './ledger.ts';
-
-type Row = Record<string, string | number | null>;
 
 const NAMED = 's.node, s.agent, s.epoch, s.host';
 
@@ -39,14 +37,11 @@ const QUESTIONS: readonly (readonly [
        select 1 from batches b join streams s on s.id = b.stream join files f on f.id = b.file
        where s.node = c.node and s.agent = c.agent and s.epoch = c.epoch and b.seq = c.seq and b.sha256 = c.sha256 and f.path = g.path)
      order by g.path`,
-    ({ node, agent, epoch, seq, sha256, path }) => ({
-      message: `index.db has a batch in ${path} that is not there`,
-      file: String(path),
-      node: String(node),
-      agent: String(agent),
-      epoch: String(epoch),
-      seq: Number(seq),
-      expected: String(sha256),
+    (row) => ({
+      message: `index.db has a batch in ${row.path} that is not there`,
+      file: String(row.path),
+      ...placed(row),
+      expected: String(row.sha256),
     }),
   ],
   [
@@ -54,16 +49,10 @@ const QUESTIONS: readonly (readonly [
      where not exists (select 1 from catalogue.batches c where c.node = s.node and c.agent = s.agent and c.epoch = s.epoch
        and c.seq = b.seq and c.sha256 = b.sha256)
      order by b.file, b.at`,
-    ({ node, agent, epoch, host, seq, sha256, label, at }) => ({
+    (row) => ({
       message: 'index.db does not know this batch',
-      file: String(label),
-      offset: Number(at),
-      node: String(node),
-      host: String(host),
-      agent: String(agent),
-      epoch: String(epoch),
-      seq: Number(seq),
-      received: String(sha256),
+      ...placed(row),
+      received: String(row.sha256),
     }),
   ],
 ];

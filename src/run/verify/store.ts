@@ -5,14 +5,12 @@ import type { Batch, StreamKey } from '../../spool/batch.ts';
 import { digestAgrees } from '../../store/completeness.ts';
 import { eventRow } from '../../store/load.ts';
 import type { Store } from '../../store/store.ts';
-import type { Finding } from './findings.ts';
+import { type Finding, placed, type Row } from './findings.ts';
 import type { Ledger } from './ledger.ts';
 
 const PAGE = 500;
 /** Rows of events that are read at once, unless one batch has more. */
 const MOST_EVENTS = 5000;
-
-type Row = Record<string, string | number | null>;
 
 interface Stored extends StreamKey {
   readonly id: number;
@@ -200,19 +198,12 @@ export async function checkStore(
     .execute())
     add.run(fork.node, fork.agent, fork.epoch, fork.seq, fork.sha256);
   for (const row of ledger.db.prepare(NOT_STORED).iterate() as Iterable<Row>) {
-    const { node, agent, epoch, host, seq, sha256, label, at } = row;
-    if (!isLoaded(String(agent))) continue;
+    if (!isLoaded(String(row.agent))) continue;
     ledger.tell({
       kind: 'store',
       message: 'the store does not have this batch',
-      file: String(label),
-      offset: Number(at),
-      node: String(node),
-      host: String(host),
-      agent: String(agent),
-      epoch: String(epoch),
-      seq: Number(seq),
-      expected: String(sha256),
+      ...placed(row),
+      expected: String(row.sha256),
     });
   }
   for (const { node, agent, epoch } of await inventories(store))
