@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { defineReport } from '../src/plugin/report.ts';
 import { bySchema } from '../src/spool/batch.ts';
 import { packageEventsIn } from '../src/store/events.ts';
-import { packageChanges } from '../src/store/package-changes.ts';
+import { packageChanges } from '../src/store/package-stream.ts';
 import { rowShape } from '../src/store/row-shape.ts';
 import { byText } from '../src/store/summary.ts';
 import { storedDate, toStored } from '../src/store/times.ts';

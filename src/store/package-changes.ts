@@ -17,11 +17,11 @@ import type { By, Fields } from '../spool/batch.ts';
 import type { StoredEvent } from './events.ts';
 
 const SECOND = 1000;
-const MINUTE = 60 * SECOND;
+export const MINUTE = 60 * SECOND;
 /** How far apart two logs' times of one change may be where the transaction's end is not known. */
-const APART = 5 * MINUTE;
+export const APART = 5 * MINUTE;
 /** Logs round to seconds and an inventory takes a moment to read: how far outside its window a record still belongs to a look. */
-const SLACK = 2 * MINUTE;
+export const SLACK = 2 * MINUTE;
 
 export interface PackageChange {
   readonly time: string;
@@ -62,7 +62,7 @@ const KINDS: Readonly<Record<string, string>> = {
 const kindOf = (action: string): string => KINDS[action] ?? action;
 
 /** The parts of `dpkg/openssl/amd64[/version]`; the architecture is unknown in some logs. */
-function partsOf(item: string): { manager: string; name: string; arch: string | null } {
+export function partsOf(item: string): { manager: string; name: string; arch: string | null } {
   const [manager = '', name = '', arch] = item.split('/');
   return { manager, name: name === '' ? item : name, arch: arch === undefined || arch === '' ? null : arch };
 }
@@ -73,7 +73,7 @@ function versionOf(fields: Fields | undefined): string | null {
   return typeof fields.version === 'string' ? fields.version : null;
 }
 
-function isLook(event: StoredEvent): boolean {
+export function isLook(event: StoredEvent): boolean {
   return event.agent === 'packages';
 }
 
@@ -116,11 +116,16 @@ function sameChange(a: PackageChange, b: PackageChange): boolean {
   return sameKind(a, b) && sameArch(a.arch, b.arch) && agree(a.from, b.from) && agree(a.to, b.to);
 }
 
+/** When the change that an event tells began and ended, in ms; of most only one moment is known. */
+export function transactionOf({ time, data }: StoredEvent): { start: number; end: number } {
+  const start = Date.parse(time);
+  const end = Date.parse(textOf(data?.end) ?? '');
+  return { start, end: end > start ? end : start };
+}
+
 function draftOf(event: StoredEvent): Draft {
-  const start = Date.parse(event.time);
-  const end = Date.parse(textOf(event.data?.end) ?? '');
   const change = changeOf(event);
-  return { start, end: Number.isFinite(end) && end > start ? end : start, change, sources: [change.source] };
+  return { ...transactionOf(event), change, sources: [change.source] };
 }
 
 /** Sources by how well they know when: dpkg's log has each package's own second. */
@@ -298,84 +303,7 @@ function finished({ change, sources }: Draft): PackageChange {
   return { ...change, source };
 }
 
-function byTimeThenNode(a: PackageChange, b: PackageChange): number {
+export function byTimeThenNode(a: PackageChange, b: PackageChange): number {
   if (a.time !== b.time) return a.time < b.time ? -1 : 1;
   return a.node === b.node ? 0 : a.node < b.node ? -1 : 1;
-}
-
-/** Events of one package on one node that may be about the same change, and until when another one may join. */
-interface Cluster {
-  readonly start: number;
-  end: number;
-  readonly events: StoredEvent[];
-}
-
-/** The span of time in which the change that an event tells can have partners. */
-function spanOf(event: StoredEvent): { start: number; end: number } {
-  const time = Date.parse(event.time);
-  if (isLook(event))
-    return { start: (event.since === null ? time : Date.parse(event.since)) - SLACK, end: time + SLACK };
-  const end = Date.parse(textOf(event.data?.end) ?? '');
-  return { start: time, end: Math.max(time, Number.isFinite(end) ? end : time) + APART };
-}
-
-const packageKey = ({ node, item }: StoredEvent): string => {
-  const { manager, name } = partsOf(item ?? '');
-  return `${node} ${manager} ${name}`;
-};
-
-/** Puts a stream of events into clusters and lets go of the changes as soon as no later event can bear on them, or come before them. */
-class Sweep {
-  // In the order in which they begin, give or take SLACK, because events come so.
-  readonly #open = new Map<string, Cluster>();
-  #ready: PackageChange[] = [];
-  #swept = Number.NEGATIVE_INFINITY;
-  #released = Number.NEGATIVE_INFINITY;
-
-  add(event: StoredEvent): void {
-    const { start, end } = spanOf(event);
-    const key = packageKey(event);
-    const cluster = this.#open.get(key);
-    if (cluster && cluster.end >= start) {
-      cluster.events.push(event);
-      cluster.end = Math.max(cluster.end, end);
-      return;
-    }
-    if (cluster) this.#settle(key, cluster);
-    this.#open.set(key, { start, end, events: [event] });
-  }
-
-  #settle(key: string, cluster: Cluster): void {
-    this.#open.delete(key);
-    this.#ready.push(...changesOfPackage(cluster.events));
-  }
-
-  /** The changes that are final when no event can begin before `moment`; at most once a minute of the events' own time. */
-  passed(moment: number): PackageChange[] {
-    if (moment < this.#swept + MINUTE) return [];
-    this.#swept = moment;
-    for (const [key, cluster] of this.#open) if (cluster.end < moment) this.#settle(key, cluster);
-    const limit = Math.min(moment, (this.#open.values().next().value?.start ?? moment) - SLACK);
-    if (limit < this.#released + MINUTE) return [];
-    this.#released = limit;
-    const { now = [], later = [] } = Object.groupBy(this.#ready, ({ time }) =>
-      Date.parse(time) < limit ? 'now' : 'later',
-    );
-    this.#ready = later;
-    return now.sort(byTimeThenNode);
-  }
-}
-
-/**
- * The real changes among a stream of events that is ordered by the earliest moment each can have happened (`since` where there is one, else
- * `time`); ordered by time, then node. Holds no more than what may still find a partner or stand before something that may.
- */
-export async function* packageChanges(events: AsyncIterable<StoredEvent>): AsyncGenerator<PackageChange> {
-  const sweep = new Sweep();
-  for await (const event of events) {
-    if (event.item === null) continue;
-    yield* sweep.passed(spanOf(event).start - SLACK);
-    sweep.add(event);
-  }
-  yield* sweep.passed(Number.POSITIVE_INFINITY);
 }
