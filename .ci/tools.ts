@@ -4,6 +4,7 @@ import { installed } from '../test/helpers/private-services.ts';
 
 /** Debian's package for each command. */
 const TOOLS = {
+  faketime: 'faketime',
   logrotate: 'logrotate',
   mmdebstrap: 'mmdebstrap',
   openssl: 'openssl',
