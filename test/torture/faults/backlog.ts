@@ -82,22 +82,28 @@ async function backlog(scope: Scope): Promise<Tally> {
     ['dispatch', []],
     ['process', []],
   ]);
-  let [lost, batches] = [0, 0];
+  let [tried, lost, twice, batches] = [0, 0, 0, 0];
   for (const size of scope.quick ? QUICK_SIZES : SIZES) {
     const folder = join(scope.scratch, String(size));
     mkdirSync(folder);
     const long = '{ deadline: 2h }';
     const world = await World.make(folder, {
       ...DIRECTORY,
-      config: `dispatchers:\n  directory: ${long}\nprocessors:\n  archive: ${long}\n  store: ${long}\n`,
+      config: `quota: { files: ${4 * size} }\ndispatchers:\n  directory: ${long}\nprocessors:\n  archive: ${long}\n  store: ${long}\n`,
     });
     fill(world, size);
-    for (const [step, measured] of peaks) measured.push(await peakOf(world, step, problems));
+    for (const [step, measured] of peaks) {
+      measured.push(await peakOf(world, step, problems));
+      tried++;
+    }
     using store = new DatabaseSync(join(world.home, 'var/lib/dsac/store.db'), { readOnly: true });
-    const here = store
-      .prepare("select count(*) as n from (select distinct node, seq from batches where agent = 'things')")
-      .get();
-    lost += size - Number(here!.n);
+    const { here, events } = store
+      .prepare(
+        `select count(distinct node || '/' || item) as here, count(*) as events from events where agent = 'things'`,
+      )
+      .get()!;
+    lost += size - Number(here);
+    twice += Number(events) - Number(here);
     batches += size;
     scope.log(
       `${size} batches: ${[...peaks].map(([step, all]) => `${step} ${all.at(-1)! >> 20} MiB`).join(', ')}`,
@@ -108,7 +114,7 @@ async function backlog(scope: Scope): Promise<Tally> {
     if (growth > MOST_GROWTH)
       problems.push(`${step}: ${growth.toFixed(2)} times the memory, at most ${MOST_GROWTH} is allowed`);
   }
-  return { fault: 'backlog, peak memory', tried: 4, batches, lost, twice: 0, detected: null, problems };
+  return { fault: 'backlog, peak memory', tried, batches, lost, twice, detected: null, problems };
 }
 
 export default {
