@@ -1,5 +1,12 @@
-/** Starts a command, or says in one line that this Node is too old. Written so that an old Node can read it. */
+/** Starts a command, or says in one line why it cannot. Written so that an old Node can read it. */
 const NEEDED = [24, 12];
+/** EX_OSERR of sysexits.h. */
+const OS_ERROR = 71;
+const HINTS = {
+  EMFILE: 'too few file descriptors: raise the limit (ulimit -n)',
+  ENFILE: 'the system has no file descriptors left',
+  ERR_MODULE_NOT_FOUND: 'the installation is not whole: npm ci in its folder builds it',
+};
 
 export async function start(program) {
   const [major, minor] = process.versions.node.split('.').map(Number);
@@ -10,8 +17,14 @@ export async function start(program) {
     process.exitCode = 78;
     return;
   }
-  const { enableCompileCache } = await import('node:module');
-  enableCompileCache();
-  const { main } = await import('../dist/src/cli/main.js');
-  await main(program, process.argv.slice(2));
+  try {
+    const { enableCompileCache } = await import('node:module');
+    enableCompileCache();
+    const { main } = await import('../dist/src/cli/main.js');
+    await main(program, process.argv.slice(2));
+  } catch (error) {
+    process.stderr.write(`${program}: error: cannot start: ${error.message}\n`);
+    if (error.code in HINTS) process.stderr.write(`${program}: hint: ${HINTS[error.code]}\n`);
+    process.exitCode = OS_ERROR;
+  }
 }
