@@ -3,20 +3,28 @@
  * in another way, so that a test can put a failing or crashing disk beneath them.
  */
 import { randomUUID } from 'node:crypto';
-import { constants, lstatSync } from 'node:fs';
 import {
-  type FileHandle,
-  link,
-  mkdir,
-  open,
-  opendir,
-  rename,
-  rm,
-  stat,
-  statfs,
-  unlink,
-} from 'node:fs/promises';
+  closeSync,
+  constants,
+  type Dirent,
+  fstatSync,
+  fsync,
+  linkSync,
+  lstatSync,
+  mkdirSync,
+  opendirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statfsSync,
+  statSync,
+  unlinkSync,
+  writeSync,
+} from 'node:fs';
 import { basename, dirname, join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
+import { promisify } from 'node:util';
 import { errorCode, isMissing } from '../errors.ts';
 
 /** What a file system has, and what an ordinary user may still take of it. Inodes are 0 where it has no fixed number of them. */
@@ -65,60 +73,81 @@ function addUsage(used: Usage, path: string): void {
   used.files += 1 / found.nlink;
 }
 
-async function writeAll(file: FileHandle, bytes: Uint8Array): Promise<void> {
-  for (let at = 0; at < bytes.length; ) {
-    const { bytesWritten } = await file.write(bytes, at);
-    at += bytesWritten;
-  }
+/** Waits for an open file, or directory, to be on disk. The one call that may take long: all else runs on meanwhile. */
+const synced = promisify(fsync);
+
+/** Writes all of `bytes` from a file's beginning: one write(2) may take only a part of them. */
+function writeAll(file: number, bytes: Uint8Array): void {
+  for (let at = 0; at < bytes.length; ) at += writeSync(file, bytes, at, bytes.length - at, at);
 }
 
 /** The error code for what is there but is no regular file. */
 export const NO_FILE = 'EINVAL';
 
 /** Reads a file. Opening a pipe would wait for its writer, reading a device need never end: neither is done. */
-async function readRegular(path: string): Promise<Buffer> {
-  const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
+function readRegular(path: string): Buffer {
+  const file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
   try {
-    if (!(await file.stat()).isFile())
+    if (!fstatSync(file).isFile())
       throw Object.assign(new Error(`${path} is no regular file`), { code: NO_FILE });
-    return await file.readFile();
+    return readFileSync(file);
   } finally {
-    await file.close();
+    closeSync(file);
   }
 }
 
 async function syncDirectory(path: string): Promise<void> {
-  const directory = await open(path, constants.O_RDONLY | constants.O_DIRECTORY);
+  const directory = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY);
   try {
-    await directory.sync();
+    await synced(directory);
   } finally {
-    await directory.close();
+    closeSync(directory);
   }
 }
 
-/** The real file system. */
+/** Entries of a directory after which timers and signals have their turn. */
+const TURN = 256;
+
+/** The entries of a directory, streamed. */
+async function* entriesOf(path: string): AsyncGenerator<Dirent> {
+  const directory = opendirSync(path, { bufferSize: TURN });
+  try {
+    let count = 0;
+    for (let entry = directory.readSync(); entry !== null; entry = directory.readSync()) {
+      if (++count % TURN === 0) await setImmediate();
+      yield entry;
+    }
+  } finally {
+    directory.closeSync();
+  }
+}
+
+/**
+ * The real file system. Every call but fsync is made in place: a page cache answers in microseconds, and handing each of them to a thread of
+ * libuv's and back costs several times that, for every one of a backlog's files.
+ */
 export const realDisk: Disk = {
   async write(path, bytes, mode = 0o640) {
-    await rm(path, { force: true });
-    const file = await open(path, 'wx', mode);
+    rmSync(path, { force: true });
+    const file = openSync(path, 'wx', mode);
     try {
-      await writeAll(file, bytes);
-      await file.sync();
+      writeAll(file, bytes);
+      await synced(file);
     } catch (error) {
       // What a full disk took of it would only keep the disk full.
-      await rm(path, { force: true }).catch(() => {});
+      attempt(() => rmSync(path, { force: true }));
       throw error;
     } finally {
       // A failed fsync leaves the file's state unknown: the descriptor is given up, and the next try writes a new file.
-      await file.close();
+      closeSync(file);
     }
   },
-  read: readRegular,
-  rename,
-  link,
-  unlink,
+  read: async (path) => readRegular(path),
+  rename: async (from, to) => renameSync(from, to),
+  link: async (from, to) => linkSync(from, to),
+  unlink: async (path) => unlinkSync(path),
   async mkdir(path, mode = 0o750) {
-    const made = await mkdir(path, { recursive: true, mode });
+    const made = mkdirSync(path, { recursive: true, mode });
     if (made === undefined) return;
     for (let at = path; at.length >= made.length; at = dirname(at)) await syncDirectory(dirname(at));
   },
@@ -126,15 +155,14 @@ export const realDisk: Disk = {
   async *list(directory) {
     try {
       // A pipe, device or link in a spool is no batch, and opening one could hang or lead elsewhere.
-      for await (const entry of await opendir(directory, { bufferSize: 512 }))
-        if (entry.isFile()) yield entry.name;
+      for await (const entry of entriesOf(directory)) if (entry.isFile()) yield entry.name;
     } catch (error) {
       if (!isMissing(error)) throw error;
     }
   },
   async stat(path) {
     try {
-      const { size, mtimeMs, nlink, ino } = await stat(path);
+      const { size, mtimeMs, nlink, ino } = statSync(path);
       return { size, mtimeMs, links: nlink, inode: ino };
     } catch (error) {
       if (isMissing(error)) return undefined;
@@ -142,17 +170,17 @@ export const realDisk: Disk = {
     }
   },
   async overwrite(path, bytes) {
-    const file = await open(path, 'r+');
+    const file = openSync(path, 'r+');
     try {
-      await writeAll(file, bytes);
-      await file.sync();
+      writeAll(file, bytes);
+      await synced(file);
     } finally {
-      await file.close();
+      closeSync(file);
     }
   },
   async space(directory) {
     try {
-      const { bsize, blocks, bavail, files, ffree } = await statfs(directory);
+      const { bsize, blocks, bavail, files, ffree } = statfsSync(directory);
       return { bytes: blocks * bsize, freeBytes: bavail * bsize, inodes: files, freeInodes: ffree };
     } catch (error) {
       if (isMissing(error)) return undefined;
@@ -164,7 +192,7 @@ export const realDisk: Disk = {
     const directories = [directory];
     for (let at = directories.pop(); at !== undefined; at = directories.pop()) {
       try {
-        for await (const entry of await opendir(at, { bufferSize: 512 })) {
+        for await (const entry of entriesOf(at)) {
           const path = join(at, entry.name);
           if (entry.isDirectory()) directories.push(path);
           else addUsage(used, path);
@@ -177,6 +205,15 @@ export const realDisk: Disk = {
     return used;
   },
 };
+
+/** Does what is no matter when it fails. */
+function attempt(work: () => void): void {
+  try {
+    work();
+  } catch {
+    // As said.
+  }
+}
 
 /** Replaces `path` by a file with these bytes, durably: all of the old or all of the new, whatever happens. */
 export async function replace(disk: Disk, path: string, bytes: Uint8Array, mode?: number): Promise<void> {
