@@ -12,13 +12,29 @@ const BUSY_MS = 5000;
 /** Page cache: loading many nodes touches every index in many places, and SQLite's own 2 MiB are too few for that. */
 const CACHE_KIB = 64 * 1024;
 
-function adapted(statement: StatementSync): SqliteStatement {
+/** Statements that are kept compiled: loading says the same few dozen again and again. */
+const KEPT = 200;
+
+/** Compiles statements for Kysely, each text once; a streamed one is compiled for itself, since its rows are read while others run. */
+function preparer(database: DatabaseSync): (sql: string) => SqliteStatement {
   const values = (parameters: readonly unknown[]): SQLInputValue[] => [...parameters] as SQLInputValue[];
-  return {
-    reader: statement.columns().length > 0,
-    all: (parameters) => statement.all(...values(parameters)),
-    run: (parameters) => statement.run(...values(parameters)),
-    iterate: (parameters) => statement.iterate(...values(parameters)),
+  const kept = new Map<string, SqliteStatement>();
+  const adapted = (sql: string): SqliteStatement => {
+    const statement: StatementSync = database.prepare(sql);
+    return {
+      reader: statement.columns().length > 0,
+      all: (parameters) => statement.all(...values(parameters)),
+      run: (parameters) => statement.run(...values(parameters)),
+      iterate: (parameters) => database.prepare(sql).iterate(...values(parameters)),
+    };
+  };
+  return (sql) => {
+    const statement = kept.get(sql) ?? adapted(sql);
+    // Taken out and put back at the end: what goes first is what was not asked for the longest.
+    kept.delete(sql);
+    kept.set(sql, statement);
+    if (kept.size > KEPT) kept.delete(kept.keys().next().value!);
+    return statement;
   };
 }
 
@@ -40,12 +56,13 @@ function openFile(target: SqliteTarget): DatabaseSync {
 /** Opens, and creates where there is none, the SQLite file of the store. Throws an `unavailable` error. */
 export function openSqlite(target: SqliteTarget): Kysely<Tables> {
   const database = openFile(target);
+  const prepare = preparer(database);
   return new Kysely<Tables>({
     dialect: new SqliteDialect({
       database: {
         close: () => database.close(),
         // Every transaction of the store writes: taking the write lock at once waits for it, where an upgrade later would fail.
-        prepare: (sql) => adapted(database.prepare(sql === 'begin' ? 'begin immediate' : sql)),
+        prepare: (sql) => prepare(sql === 'begin' ? 'begin immediate' : sql),
       },
     }),
   });
