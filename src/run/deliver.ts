@@ -12,6 +12,7 @@ import type { Interest, Routed } from '../spool/spool.ts';
 import { isToWait, readDestination } from './destination.ts';
 import { type DeliverRun, type Delivery, handlersDirectory, type Post, wants } from './post.ts';
 import { Round } from './round.ts';
+import { Supply } from './supply.ts';
 
 export interface Delivered {
   readonly routed: Routed | undefined;
@@ -24,7 +25,7 @@ export interface Delivered {
 
 const nothingDelivered = ({ name }: Post) => ({ handler: name, delivered: 0, deferred: 0, failed: 0 });
 
-async function drive(run: DeliverRun, post: Post): Promise<Delivery> {
+async function drive(run: DeliverRun, post: Post, supply: Supply): Promise<Delivery> {
   const none = nothingDelivered(post);
   const directory = handlersDirectory(run.paths, run.stack);
   using lock = takeLock(join(directory, `${post.name}.lock`));
@@ -40,15 +41,15 @@ async function drive(run: DeliverRun, post: Post): Promise<Delivery> {
       ...(failingSince === null ? {} : { failingSince }),
     };
   }
-  const delivery = await new Round(run, post, destination).work();
+  const delivery = await new Round(run, post, supply, destination).work();
   run.log.info({ ...delivery }, `${post.name}: ${delivery.outcome}`);
   return delivery;
 }
 
 /** Lets one handler work. Never throws: what goes wrong with one is no reason to stop the others. */
-async function runPost(run: DeliverRun, post: Post): Promise<Delivery> {
+async function runPost(run: DeliverRun, post: Post, supply: Supply): Promise<Delivery> {
   try {
-    return await drive(run, post);
+    return await drive(run, post, supply);
   } catch (error) {
     const reason = adviceOf(error);
     run.log.error({ handler: post.name, reason }, 'broken');
@@ -56,7 +57,7 @@ async function runPost(run: DeliverRun, post: Post): Promise<Delivery> {
   }
 }
 
-async function route(run: DeliverRun, posts: readonly Post[]): Promise<Routed | undefined> {
+async function route(run: DeliverRun, posts: readonly Post[], supply: Supply): Promise<Routed | undefined> {
   using lock = takeLock(join(handlersDirectory(run.paths, run.stack), 'route.lock'));
   if (!lock) return undefined;
   const interests: Interest[] = posts.map((post) => ({
@@ -65,7 +66,11 @@ async function route(run: DeliverRun, posts: readonly Post[]): Promise<Routed | 
   }));
   await sweep(run);
   // Awaited here: the lock is let go of when this function returns.
-  return await run.spool.route(interests, run.signal, run.gate);
+  return await run.spool.route(interests, {
+    signal: run.signal,
+    gate: run.gate,
+    handOn: supply.handOn,
+  });
 }
 
 /** Clears the spool's `tmp` of what crashes left. That it cannot is no reason not to deliver. */
@@ -87,14 +92,17 @@ async function sweep({ spool, stack, paths, log }: DeliverRun): Promise<void> {
 async function routeOrWhy(
   run: DeliverRun,
   posts: readonly Post[],
+  supply: Supply,
 ): Promise<Pick<Delivered, 'routed' | 'unrouted'>> {
   try {
-    return { routed: await route(run, posts) };
+    return { routed: await route(run, posts, supply) };
   } catch (error) {
     if (!isFull(error)) throw error;
     const unrouted = `cannot route in ${run.spool.root}: ${reasonOf(error)}`;
     run.log.error({ reason: unrouted }, 'not routed');
     return { routed: undefined, unrouted };
+  } finally {
+    supply.end();
   }
 }
 
@@ -109,12 +117,20 @@ async function orphans(run: DeliverRun, posts: readonly Post[]): Promise<Deliver
   return found;
 }
 
-/** Routes what is new to all posts, then lets the posts (or those that `only` names) work side by side until their queues are empty. */
+/**
+ * Routes what is new to all posts, and lets the posts (or those that `only` names) work side by side until routing is done and their queues are
+ * empty: the first batch of a long backlog need not wait for the last to be routed. What stops routing stops no post; it is thrown when they are done.
+ */
 export async function deliver(run: DeliverRun, posts: readonly Post[]): Promise<Delivered> {
   await run.spool.create();
-  const { routed, unrouted } = await routeOrWhy(run, posts);
+  const supply = new Supply();
   const driven = posts.filter(({ name }) => run.only?.includes(name) ?? true);
-  const deliveries = await Promise.all(driven.map((post) => runPost(run, post)));
+  const [routing, ...working] = await Promise.allSettled([
+    routeOrWhy(run, posts, supply),
+    ...driven.map((post) => runPost(run, post, supply)),
+  ] as const);
+  if (routing.status === 'rejected') throw routing.reason;
+  const deliveries = working.map((one) => (one as PromiseFulfilledResult<Delivery>).value);
   const left = await orphans(run, posts);
-  return { routed, ...(unrouted === undefined ? {} : { unrouted }), deliveries, orphans: left };
+  return { ...routing.value, deliveries, orphans: left };
 }

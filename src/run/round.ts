@@ -1,4 +1,4 @@
-/** One handler working through its queue under its lock: opens files, hands them over in groups, acts on each answer. */
+/** One handler working through its queue under its lock while routing fills it: opens files, hands them over in groups, acts on each answer. */
 import { orAbort } from '../abort.ts';
 import { isMissing, isUnreadable, reasonOf } from '../errors.ts';
 import {
@@ -9,10 +9,11 @@ import {
   type Session,
 } from '../plugin/handler.ts';
 import { damageReason } from '../spool/decode.ts';
-import { batchFile } from '../spool/names.ts';
+import { batchFile, byName } from '../spool/names.ts';
 import type { SpoolFile } from '../spool/spool.ts';
 import { afterDelivery, afterFailure, type Destination, writeDestination } from './destination.ts';
 import { type DeliverRun, type Delivery, handlersDirectory, type Post, wants } from './post.ts';
+import type { Supply } from './supply.ts';
 
 /** Names are read from a queue in windows of this many, sorted, so that a backlog of any size costs the same memory. */
 const WINDOW = 4096;
@@ -33,6 +34,7 @@ interface Consignment {
 export class Round {
   readonly #run: DeliverRun;
   readonly #post: Post;
+  readonly #supply: Supply;
   /** No new group is begun once it aborts. */
   readonly #soon: AbortSignal;
   /** Aborts what is under way. */
@@ -42,9 +44,10 @@ export class Round {
   #destination: Destination;
   #session: Session | undefined;
 
-  constructor(run: DeliverRun, post: Post, destination: Destination) {
+  constructor(run: DeliverRun, post: Post, supply: Supply, destination: Destination) {
     this.#run = run;
     this.#post = post;
+    this.#supply = supply;
     this.#destination = destination;
     this.#soon = AbortSignal.any([run.signal, AbortSignal.timeout(post.deadlineMs)]);
     this.#now = afterGrace(this.#soon);
@@ -82,24 +85,35 @@ export class Round {
 
   async #drain(): Promise<void> {
     while (!this.#soon.aborted) {
-      const window = await this.#window();
-      if (window.length === 0) return;
-      let group: Consignment[] = [];
-      let batches = 0;
-      let bytes = 0;
-      for (const file of window) {
-        if (this.#soon.aborted) break;
-        const consignment = await this.#consign(file);
-        if (!consignment) continue;
-        group.push(consignment);
-        batches += consignment.parcels.length;
-        bytes += consignment.parcels.reduce((sum, { batch }) => sum + batch.bytes.length, 0);
-        if (batches < (this.#post.handler.group ?? DEFAULT_GROUP) && bytes < GROUP_BYTES) continue;
-        await this.#deliver(group);
-        [group, batches, bytes] = [[], 0, 0];
+      // Asked before the queue is looked at: what reaches it while it is read is waited for no longer than the next look.
+      const more = this.#supply.more();
+      const window = await this.#supply.alone(() => this.#window());
+      if (window.length === 0) {
+        if (!more) return;
+        await untilAborted(more, this.#soon);
+        continue;
       }
-      if (group.length > 0) await this.#deliver(group);
+      await this.#workThrough(window);
     }
+  }
+
+  /** Hands over the files of a window in groups. */
+  async #workThrough(window: readonly SpoolFile[]): Promise<void> {
+    let group: Consignment[] = [];
+    let batches = 0;
+    let bytes = 0;
+    for (const file of window) {
+      if (this.#soon.aborted) break;
+      const consignment = await this.#consign(file);
+      if (!consignment) continue;
+      group.push(consignment);
+      batches += consignment.parcels.length;
+      bytes += consignment.parcels.reduce((sum, { batch }) => sum + batch.bytes.length, 0);
+      if (batches < (this.#post.handler.group ?? DEFAULT_GROUP) && bytes < GROUP_BYTES) continue;
+      await this.#deliver(group);
+      [group, batches, bytes] = [[], 0, 0];
+    }
+    if (group.length > 0) await this.#deliver(group);
   }
 
   /** The next files of the queue in order of their names. */
@@ -110,7 +124,7 @@ export class Round {
       files.push(file);
       if (files.length >= WINDOW) break;
     }
-    return files.sort((a, b) => (a.name < b.name ? -1 : 1));
+    return files.sort(byName);
   }
 
   /** Opens a file; damage that appeared in the queue is set aside, what is whole beside it becomes files of its own. Batches of agents that the handler does not want count as delivered. */
@@ -289,6 +303,15 @@ function afterGrace(soon: AbortSignal): AbortSignal {
   if (soon.aborted) later();
   else soon.addEventListener('abort', later, { once: true });
   return controller.signal;
+}
+
+/** Waits for `work`, but no longer than until the signal aborts. */
+async function untilAborted(work: Promise<void>, signal: AbortSignal): Promise<void> {
+  try {
+    await orAbort(work, signal);
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  }
 }
 
 /** What `work` gives; `DestinationDown` that says `what` when `signal` aborts first. */

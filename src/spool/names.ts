@@ -41,3 +41,8 @@ const BATCH = /^[^.]+\.[^.]+\.[^.]+\.\d+\.jsonl(?:\.zst)?$/;
 export function isLeftover(stack: 'out' | 'in', name: string): boolean {
   return ONCE.test(name) || (stack === 'in' && BATCH.test(name));
 }
+
+/** Orders files by their names: those of a stream in its order. */
+export function byName(a: { readonly name: string }, b: { readonly name: string }): number {
+  return a.name < b.name ? -1 : 1;
+}

@@ -6,9 +6,11 @@ import { type Batch, type Head, headOf } from './batch.ts';
 import { type Decoded, damageReason } from './decode.ts';
 import { unlessDone } from './disk.ts';
 import { linkFile, moveFile } from './moves.ts';
-import { batchFile, isBatchFile } from './names.ts';
+import { batchFile, byName, isBatchFile } from './names.ts';
 import type { Spool, SpoolFile } from './spool.ts';
 
+/** Names are read from `new` in windows of this many, sorted: a stream's batches go on in its order where they came together. */
+const WINDOW = 4096;
 /** Files that leave `new` together, after one sync of the queues that they went to, and the most batches in them. */
 const GROUP = 256;
 const GROUP_BATCHES = 4096;
@@ -45,6 +47,14 @@ export interface Routed {
   forged?: number;
   /** Batches that the gate put on hold. Absent where there was none. */
   strange?: number;
+}
+
+export interface RouteOptions {
+  /** No further file is looked at once it aborts. */
+  readonly signal?: AbortSignal | undefined;
+  readonly gate?: Gate | undefined;
+  /** Does the step that links some files into their queues, for who wants to know of it. */
+  readonly handOn?: (step: () => Promise<void>) => Promise<void>;
 }
 
 /** A file whose batches are all sound and may all go on. */
@@ -97,7 +107,7 @@ async function handOver(spool: Spool, group: readonly Pick<Leaving, 'file' | 'wa
 export async function route(
   spool: Spool,
   interests: readonly Interest[],
-  { signal, gate }: { signal?: AbortSignal | undefined; gate?: Gate | undefined } = {},
+  options: RouteOptions = {},
 ): Promise<Routed> {
   const done: Routed = { routed: 0, unwanted: 0, corrupt: 0, unreadable: 0 };
   for (const { handler } of interests) await spool.disk.mkdir(spool.directory('queue', handler));
@@ -105,7 +115,7 @@ export async function route(
   for (let again = true, pass = 1; again && pass <= 2; pass++) {
     const asides = setAsideIn(done);
     done.unwanted = 0;
-    await routeAll(spool, interests, done, { signal, gate });
+    await routeAll(spool, interests, done, options);
     again = setAsideIn(done) > asides;
   }
   await setStrangersAside(spool, done);
@@ -121,16 +131,17 @@ async function routeAll(
   spool: Spool,
   interests: readonly Interest[],
   done: Routed,
-  { signal, gate }: { signal: AbortSignal | undefined; gate: Gate | undefined },
+  { signal, gate, handOn = (step) => step() }: RouteOptions,
 ): Promise<void> {
   let group: Leaving[] = [];
   let batches = 0;
   const leave = async (): Promise<void> => {
+    if (group.length === 0) return;
     await gate?.admit(group.flatMap(({ heads }) => heads));
-    await handOver(spool, group);
+    await handOn(() => handOver(spool, group));
     [group, batches] = [[], 0];
   };
-  for await (const file of spool.files('new')) {
+  for await (const file of inWindows(spool.files('new'))) {
     if (signal?.aborted) break;
     const sound = await soundFile(spool, file, done, gate);
     const leaving = sound && (await wantedPart(spool, sound, interests));
@@ -145,6 +156,18 @@ async function routeAll(
     if (group.length >= GROUP || batches >= GROUP_BATCHES) await leave();
   }
   await leave();
+}
+
+/** The files in order of their names within each window: memory is bounded whatever lies there. */
+async function* inWindows(files: AsyncIterable<SpoolFile>): AsyncGenerator<SpoolFile> {
+  let window: SpoolFile[] = [];
+  for await (const file of files) {
+    window.push(file);
+    if (window.length < WINDOW) continue;
+    yield* window.sort(byName);
+    window = [];
+  }
+  yield* window.sort(byName);
 }
 
 /** Who wants what of a file; undefined when nobody wants any of it. What of it nobody wants is entered again, to stay in `new`. */

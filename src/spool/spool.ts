@@ -11,7 +11,7 @@ import { type Decoded, decodeStored } from './decode.ts';
 import { type Disk, realDisk, unlessDone } from './disk.ts';
 import { freeName, linkFile, moveFile, sameFile } from './moves.ts';
 import { isShown } from './names.ts';
-import { type Gate, type Interest, type Routed, route } from './route.ts';
+import { type Interest, type Routed, type RouteOptions, route } from './route.ts';
 import { whyName, writeWhy } from './why.ts';
 
 export type { Interest, Routed };
@@ -126,8 +126,8 @@ export class Spool {
   }
 
   /** Gives every file in `new` to the handlers that want it (route.ts). */
-  async route(interests: readonly Interest[], signal?: AbortSignal, gate?: Gate): Promise<Routed> {
-    return route(this, interests, { signal, gate });
+  async route(interests: readonly Interest[], options?: RouteOptions): Promise<Routed> {
+    return route(this, interests, options);
   }
 
   /** Moves a damaged file to `corrupt` with its reason. */

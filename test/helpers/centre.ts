@@ -45,8 +45,8 @@ export class Centre {
   async route(trust: Trust = 'first-contact'): Promise<Routed> {
     mkdirSync(this.paths.etc, { recursive: true });
     await createIdentity(this.paths);
-    const done = await this.spool.route([{ handler: 'all', wants: () => true }], undefined, this.gate(trust));
-    await this.spool.route([{ handler: 'all', wants: () => true }], undefined, this.gate(trust));
+    const done = await this.spool.route([{ handler: 'all', wants: () => true }], { gate: this.gate(trust) });
+    await this.spool.route([{ handler: 'all', wants: () => true }], { gate: this.gate(trust) });
     return done;
   }
 

@@ -115,6 +115,33 @@ test('every batch reaches each handler that wants it, in the order of its stream
   assert.deepEqual(yard.ls('queue/one'), []);
 });
 
+test('P9: the first batches of a backlog are delivered before the last are routed', async (t) => {
+  const yard = new Yard(t);
+  await yard.enter(...batches(1200));
+  const waiting: number[] = [];
+  const take: Deliver = async (parcels) => {
+    waiting.push(yard.ls('new').length);
+    return parcels.map(() => DELIVERED);
+  };
+  const { routed } = await yard.run([post('one', take)]);
+  assert.equal(routed?.routed, 1200);
+  assert.ok(waiting[0]! >= 600, `${waiting[0]} of 1200 were still in new`);
+  assert.deepEqual(yard.ls('queue/one'), []);
+});
+
+test('what stops routing stops no handler: what is queued is delivered, and the error is told', async (t) => {
+  const yard = new Yard(t);
+  await yard.enter(...batches(2));
+  await yard.spool.route([{ handler: 'one', wants: () => true }]);
+  await yard.enter(...batches(1));
+  // A file where routing makes the queue of another handler.
+  writeFileSync(join(yard.paths.out, 'queue/two'), '');
+  const taken: number[] = [];
+  await assert.rejects(yard.run([post('one', takesAll(taken)), post('two', takesAll([]))]), /queue\/two/);
+  assert.deepEqual(taken, [1, 2]);
+  assert.equal(yard.ls('new').length, 1);
+});
+
 test('P4: a handler that is down delays only itself, backs off, and is tried again after its wait or when asked for', async (t) => {
   const yard = new Yard(t);
   await yard.enter(...batches(3));
