@@ -185,6 +185,8 @@ export class World {
     twice += archived.length - distinct.size;
     tally('users', 'added', 'user/u', this.#users);
     tally('package-history', 'installed', 'dpkg/p', this.#packages);
+    const { code, stdout, stderr } = await this.run(['verify', '--home', this.home]);
+    if (code !== 0) problems.push(`dsac verify ends ${code}: ${`${stderr}${stdout}`.trim().slice(-500)}`);
     return { batches, lost, twice, problems };
   }
 }
