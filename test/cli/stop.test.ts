@@ -11,8 +11,12 @@ import { decode } from '../../src/spool/decode.ts';
 import { batchFile } from '../../src/spool/names.ts';
 import { FakeNode, plainEvent } from '../helpers/batches.ts';
 import { Home } from '../helpers/dsac.ts';
+import { ownQueue, servicesLeftOut } from '../helpers/services.ts';
 
 const bin = fileURLToPath(new URL('../../bin/dsac.js', import.meta.url));
+
+/** Batches in a queue: more than a consumer takes before it hears of its end. */
+const BACKLOG = 600;
 
 /** A script that may be run as root: its own and its folder's modes allow nobody else to write. */
 function script(home: Home, name: string, text: string): string {
@@ -121,6 +125,45 @@ for (const [command, folder, stack] of [
       assert.deepEqual(lines(taken), [1, 2, 3, 4, 5, 6, 7, 8]);
     });
   }
+}
+
+for (const follow of [[], ['--follow']]) {
+  test(`P2: consume ${follow.join('')} ended by SIGTERM keeps what it was handed, and leaves the rest in the queue`, {
+    skip: servicesLeftOut,
+  }, async (t) => {
+    const { url, exchange, queue } = ownQueue(t);
+    const broker = `url: '${url}', exchange: ${exchange}`;
+    const home = new Home(
+      t,
+      `dispatchers: { broker: { type: amqp, ${broker} } }\nconsume: { ${broker}, queue: ${queue}, prefetch: 100 }\n`,
+    );
+    await home.run('init');
+    await home.run('consume', '--setup');
+    const node = new FakeNode();
+    for (let n = 0; n < BACKLOG; n++) {
+      const { header, bytes } = node.next('logins', 'log', [plainEvent(n)]);
+      writeFileSync(join(home.path, 'var/spool/dsac/out/new', batchFile(header)), bytes);
+    }
+    await home.run('dispatch');
+    const arrived = join(home.path, 'var/spool/dsac/in/new');
+    const run = start(t, home, 'consume', ...follow);
+    await until(() => readdirSync(arrived).length > 0);
+    const { code, stderr, ms } = await run.stop();
+    assert.deepEqual([code, stderr], [0, '']);
+    assert.ok(ms < 9000, `it took ${ms} ms to leave`);
+    const numbers = (): number[] =>
+      readdirSync(arrived).flatMap((name) =>
+        [...decode(readFileSync(join(arrived, name)))].map(({ batch }) => batch!.header.seq),
+      );
+    const { length } = numbers();
+    assert.ok(length > 0 && length < BACKLOG, `it took ${length} of ${BACKLOG}`);
+    await home.run('consume');
+    assert.deepEqual(
+      numbers().sort((a, b) => a - b),
+      Array.from({ length: BACKLOG }, (_, n) => n + 1),
+      'what it had acknowledged is kept, what it had not is handed over again',
+    );
+  });
 }
 
 for (const how of ['SIGTERM', '--max-time'] as const) {
