@@ -128,7 +128,7 @@ for (const [command, folder, stack] of [
 }
 
 for (const follow of [[], ['--follow']]) {
-  test(`P2: consume ${follow.join('')} ended by SIGTERM keeps what it was handed, and leaves the rest in the queue`, {
+  test(`P2: ${['consume', ...follow].join(' ')} ended by SIGTERM keeps what it was handed, and leaves the rest in the queue`, {
     skip: servicesLeftOut,
   }, async (t) => {
     const { url, exchange, queue } = ownQueue(t);
