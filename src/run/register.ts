@@ -1,6 +1,6 @@
 /** Shows and changes the register of expected nodes. */
 import { DsacError, reasonOf } from '../errors.ts';
-import { isPublicKey } from '../evidence/known-nodes.ts';
+import { isPublicKey, type KnownNodes } from '../evidence/known-nodes.ts';
 import { headerSchema } from '../spool/batch.ts';
 import { streamStates } from '../store/completeness.ts';
 import { addNode, type ExpectedNode, expectedNodes, retireNode } from '../store/register.ts';
@@ -21,7 +21,9 @@ export interface ListedNode {
   readonly how: string;
   readonly since: string;
   readonly last_seen: string | null;
-  readonly pinned_key: string | null;
+  /** The key that the centre knows it by (Ed25519, base64), and how it became known: `contact`, `pinned`, `rotated`, `revoked`; null when none is known. */
+  readonly key: string | null;
+  readonly key_how: string | null;
   readonly retired: string | null;
   readonly reason: string | null;
 }
@@ -49,7 +51,12 @@ function statusOf({ retired, lastSeen }: ExpectedNode, unpunctual: Unpunctual | 
 }
 
 /** The nodes that globs mean, all when there are none, by host name. Throws a `usage` error for a glob that means none. */
-export async function listNodes(store: Store, globs: readonly string[], now: Date): Promise<ListedNode[]> {
+export async function listNodes(
+  store: Store,
+  known: KnownNodes,
+  globs: readonly string[],
+  now: Date,
+): Promise<ListedNode[]> {
   const nodes = await expectedNodes(store);
   const idle = globs.find((glob) => !nodes.some((node) => means(glob, node)));
   if (idle !== undefined) throw unknownNode(idle);
@@ -59,16 +66,8 @@ export async function listNodes(store: Store, globs: readonly string[], now: Dat
     .map((node) => {
       const late = unpunctual.get(node.node);
       const agents = node.retired === null ? [...(late?.silent ?? []), ...(late?.late ?? [])] : [];
-      const {
-        host,
-        node: id,
-        how,
-        since,
-        lastSeen: last_seen,
-        pinnedKey: pinned_key,
-        retired,
-        reason,
-      } = node;
+      const { host, node: id, how, since, lastSeen: last_seen, retired, reason } = node;
+      const key = known.present(id) ?? known.of(id).at(-1);
       return {
         host,
         node: id,
@@ -77,7 +76,8 @@ export async function listNodes(store: Store, globs: readonly string[], now: Dat
         how,
         since,
         last_seen,
-        pinned_key,
+        key: key?.key ?? null,
+        key_how: key?.how ?? null,
         retired,
         reason,
       };
@@ -116,7 +116,7 @@ export async function add(store: Store, node: string, addition: Addition, now: D
   checkAddition(node, addition);
   const known = (await expectedNodes(store)).find((one) => one.node === node);
   const { host, key } = addition;
-  await addNode(store, node, { host, key }, now);
+  await addNode(store, node, host, now);
   if (!known) return `added ${host ?? node}`;
   if (known.retired !== null) return `taken back ${known.host}`;
   return host === undefined && key === undefined

@@ -6,6 +6,11 @@ import { uuidSchema } from '../spool/batch.ts';
 import { Spool } from '../spool/spool.ts';
 import { trustFolder } from './gate.ts';
 
+/** The keys that this centre knows. Throws a `config` error that names file and line. */
+export function knownNodes(paths: Paths): Promise<KnownNodes> {
+  return KnownNodes.read(trustFolder(paths));
+}
+
 /** Writes a line that pins or revokes a key; answers the file. Throws `usage` for what is no node id or no key. */
 export async function sayOfKey(
   paths: Paths,
@@ -20,7 +25,7 @@ export async function sayOfKey(
     throw new DsacError('usage', `'${key}' is not a public key`, {
       hint: 'it is 44 characters of base64: the reason of what was set aside names it (dsac spool ls hold corrupt --stack in)',
     });
-  const known = await KnownNodes.read(trustFolder(paths));
+  const known = await knownNodes(paths);
   known.learn({ time: now.toISOString(), node, key, how });
   await known.save();
   return known.path;

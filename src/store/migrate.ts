@@ -4,6 +4,7 @@ import { DsacError } from '../errors.ts';
 import { createTable, type DialectName, type TableSpec } from './ddl.ts';
 import { tables as first } from './migrations/0001_first.ts';
 import { tables as completeness, fill } from './migrations/0002_completeness.ts';
+import { fill as dropCopies } from './migrations/0003_known_keys.ts';
 import { retried } from './retry.ts';
 import type { Tables } from './tables.ts';
 import { storedDate } from './times.ts';
@@ -12,7 +13,7 @@ interface Migration {
   readonly version: number;
   readonly name: string;
   readonly tables: readonly TableSpec[];
-  /** Fills the new tables from the old ones; may be run again where an earlier attempt stopped half-way. */
+  /** Fills the new tables from the old ones, or changes those; may be run again where an earlier attempt stopped half-way. */
   readonly fill?: (db: Kysely<Tables>) => Promise<void>;
 }
 
@@ -20,6 +21,7 @@ interface Migration {
 const MIGRATIONS: readonly Migration[] = [
   { version: 1, name: 'first', tables: first },
   { version: 2, name: 'completeness', tables: completeness, fill },
+  { version: 3, name: 'known-keys', tables: [], fill: dropCopies },
 ];
 
 /** The newest schema that this program knows. */

@@ -14,7 +14,6 @@ export interface ExpectedNode {
   /** `contact`: it reported; `added`: a person said that it must. */
   readonly how: string;
   readonly since: string;
-  readonly pinnedKey: string | null;
   /** When it was taken out of use, by the centre's clock. */
   readonly retired: string | null;
   readonly reason: string | null;
@@ -39,7 +38,7 @@ export async function expectedNodes(store: Pick<Store, 'db'>): Promise<ExpectedN
   const rows = await store.db
     .selectFrom('register as r')
     .leftJoin('nodes as n', 'n.node', 'r.node')
-    .select(['r.node', 'r.host as added_host', 'r.how', 'r.since', 'r.pinned_key', 'r.retired', 'r.reason'])
+    .select(['r.node', 'r.host as added_host', 'r.how', 'r.since', 'r.retired', 'r.reason'])
     .select(['n.host', 'n.first_seen', 'n.last_seen'])
     .execute();
   const time = (stored: string | null): string | null => stored && fromStored(stored);
@@ -49,7 +48,6 @@ export async function expectedNodes(store: Pick<Store, 'db'>): Promise<ExpectedN
       host: row.host ?? row.added_host ?? row.node,
       how: row.how,
       since: fromStored(row.since),
-      pinnedKey: row.pinned_key,
       retired: time(row.retired),
       reason: row.reason,
       firstSeen: time(row.first_seen),
@@ -58,31 +56,24 @@ export async function expectedNodes(store: Pick<Store, 'db'>): Promise<ExpectedN
     .sort((a, b) => (a.host === b.host ? (a.node < b.node ? -1 : 1) : a.host < b.host ? -1 : 1));
 }
 
-/** What a person says of a node when adding it. What is undefined stays as it is. */
-export interface Addition {
-  readonly host: string | undefined;
-  readonly key: string | undefined;
-}
-
-/** Enters a node as expected, and takes back one that was retired. */
-export async function addNode(store: Store, node: string, { host, key }: Addition, now: Date): Promise<void> {
+/** Enters a node as expected, and takes back one that was retired. Where no host name is given, the one that it has stays. */
+export async function addNode(
+  store: Store,
+  node: string,
+  host: string | undefined,
+  now: Date,
+): Promise<void> {
   const row = {
     node,
     host: host ?? null,
     how: 'added',
     since: storedDate(now),
-    pinned_key: key ?? null,
     retired: null,
     reason: null,
   };
   await upsertRows(store.db, store.dialect, 'register', [row], {
     keys: ['node'],
-    update: [
-      'retired',
-      'reason',
-      ...(host === undefined ? [] : (['host'] as const)),
-      ...(key === undefined ? [] : (['pinned_key'] as const)),
-    ],
+    update: ['retired', 'reason', ...(host === undefined ? [] : (['host'] as const))],
   });
 }
 

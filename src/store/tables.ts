@@ -172,7 +172,6 @@ interface RegisterTable {
   host: string | null;
   how: string;
   since: string;
-  pinned_key: string | null;
   retired: string | null;
   reason: string | null;
 }

@@ -33,7 +33,7 @@ test('P5: a node is added, listed, missed by every report, and retired, from the
   const [row] = JSON.parse(await home.run('node', 'ls', 'new*', '--format', 'json'));
   assert.deepEqual([row.host, row.status], ['new1', 'never reported']);
   const csv = await home.run('node', 'ls', 'new1', '--format', 'csv');
-  assert.match(csv, /^host,node,status,agents,how,since,last_seen,pinned_key,retired,reason\r\nnew1,/);
+  assert.match(csv, /^host,node,status,agents,how,since,last_seen,key,key_how,retired,reason\r\nnew1,/);
   const report = await home.run('report', 'completeness', '--node', 'new1');
   assert.match(
     report,

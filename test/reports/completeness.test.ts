@@ -110,7 +110,7 @@ async function troubled() {
       last_told: noon,
     })
     .execute();
-  await addNode(store, id(11), { host: 'never1', key: undefined }, new Date(at('00:00')));
+  await addNode(store, id(11), 'never1', new Date(at('00:00')));
   await retireNode(store, id(10), 'sold', new Date(at('21:30')));
   return store;
 }

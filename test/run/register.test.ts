@@ -1,6 +1,7 @@
 /** The register of expected nodes: what a person enters, and what it does to completeness. */
 import assert from 'node:assert/strict';
 import type { DsacError } from '../../src/errors.ts';
+import { KnownNodes } from '../../src/evidence/known-nodes.ts';
 import { add, listNodes, retire } from '../../src/run/register.ts';
 import type { Batch } from '../../src/spool/batch.ts';
 import { completenessOf } from '../../src/store/completeness.ts';
@@ -9,6 +10,8 @@ import type { Store } from '../../src/store/store.ts';
 import { FakeNode, plainEvent } from '../helpers/batches.ts';
 import { at, onEachStore, receipt } from '../store/stores.ts';
 
+/** A centre that has heard no key. */
+const NO_KEYS = await KnownNodes.read(import.meta.dirname);
 const NEW = '00000000-0000-4000-8000-00000000000a';
 const NOW = new Date(at('12:00'));
 
@@ -36,7 +39,7 @@ async function head(store: Store, since = at('00:00', 20), until = NOW): Promise
 }
 
 async function statuses(store: Store, ...globs: string[]): Promise<Record<string, string>> {
-  const nodes = await listNodes(store, globs, NOW);
+  const nodes = await listNodes(store, NO_KEYS, globs, NOW);
   return Object.fromEntries(nodes.map(({ host, status, agents }) => [host, [status, ...agents].join(' ')]));
 }
 
@@ -113,26 +116,25 @@ onEachStore('P5: a retired node that reports again is named, until it is taken b
 });
 
 onEachStore(
-  'a pinned key stays when its node is changed, retired, taken back and reports',
+  'what was added stays so when it is changed, retired, taken back and reports',
   async (_t, store) => {
-    const { publicKey } = new FakeNode();
-    assert.equal(await add(store, NEW, { key: publicKey }, NOW), `added ${NEW}`);
+    assert.equal(await add(store, NEW, {}, NOW), `added ${NEW}`);
     assert.equal(await add(store, NEW, { host: 'new1' }, NOW), `changed ${NEW}`);
     assert.equal(await retire(store, NEW, undefined, NOW), 'retired new1');
     assert.match(await retire(store, NEW, undefined, NOW), /^new1 has been retired since 2026-11-23$/);
     await add(store, NEW, {}, NOW);
     assert.equal(await add(store, NEW, {}, NOW), 'new1 is in the register already');
     await store.load([new FakeNode(NEW, 'renamed1').next('logins', 'log', [plainEvent()])]);
-    const [node] = await listNodes(store, [], NOW);
-    assert.deepEqual([node?.host, node?.how, node?.pinned_key], ['renamed1', 'added', publicKey]);
+    const [node] = await listNodes(store, NO_KEYS, [], NOW);
+    assert.deepEqual([node?.host, node?.how, node?.key], ['renamed1', 'added', null]);
   },
 );
 
 onEachStore('mistakes with nodes are told apart, and change nothing', async (_t, store) => {
   await store.load([...lived('twin', 7, at('11:30')), ...lived('twin', 8, at('11:30'))]);
-  const before = await listNodes(store, [], NOW);
+  const before = await listNodes(store, NO_KEYS, [], NOW);
   const mistakes: [() => Promise<unknown>, RegExp][] = [
-    [() => listNodes(store, ['mail*'], NOW), /^'mail\*' is no node of the register$/],
+    [() => listNodes(store, NO_KEYS, ['mail*'], NOW), /^'mail\*' is no node of the register$/],
     [() => retire(store, 'mail1', undefined, NOW), /^'mail1' is no node of the register$/],
     [() => retire(store, 'twin', undefined, NOW), /^2 nodes are called 'twin': 0\S*7, 0\S*8$/],
     [() => add(store, 'web1', {}, NOW), /^'web1' is not a node id: expected a UUID in lower case$/],
@@ -146,5 +148,5 @@ onEachStore('mistakes with nodes are told apart, and change nothing', async (_t,
       return true;
     });
   }
-  assert.deepEqual(await listNodes(store, [], NOW), before);
+  assert.deepEqual(await listNodes(store, NO_KEYS, [], NOW), before);
 });

@@ -38,6 +38,7 @@ test('P6: a changed key is one file, whole and private; the old key is wiped, an
 
 test('P6: a node goes on under its new key, and the centre takes what was spooled under either', async (t) => {
   const home = new Home(t);
+  const paths = pathsBelow(home.path);
   await home.run('init');
   await home.run('agent', 'users');
   await home.run('init', '--rotate-key');
@@ -56,6 +57,17 @@ test('P6: a node goes on under its new key, and the centre takes what was spoole
       [keys[1], 'rotated'],
     ],
   );
+  const listed = async () => {
+    const [{ key, key_how }] = JSON.parse(await home.run('node', 'ls', '--format', 'json'));
+    return [key, key_how];
+  };
+  assert.deepEqual(await listed(), [keys[1], 'rotated'], 'node ls shows the key that it is known by now');
+  const { node } = await loadIdentity(paths);
+  await home.run('node', 'trust', node, keys[1]!);
+  assert.deepEqual(await listed(), [keys[1], 'pinned']);
+  await home.run('node', 'trust', '--revoke', node, keys[1]!);
+  await home.run('node', 'trust', '--revoke', node, keys[0]!);
+  assert.deepEqual(await listed(), [keys[0], 'revoked']);
 });
 
 test('P6: a forged batch is told by dsac process in one line and exit 65, and passes when a person trusts its key', async (t) => {

@@ -35,10 +35,11 @@ async function withStore(
 const minute = (time: string | null): string => (time === null ? '' : time.slice(0, 16).replace('T', ' '));
 
 async function list(globs: string[], options: ListOptions): Promise<void> {
-  await withStore(options, true, async (store, { clock }) => {
+  await withStore(options, true, async (store, { clock, paths }) => {
     const { listNodes } = await import('../../run/register.ts');
+    const { knownNodes } = await import('../../run/trust.ts');
     const { listText } = await import('../output/list.ts');
-    const rows = await listNodes(store, globs, clock());
+    const rows = await listNodes(store, await knownNodes(paths), globs, clock());
     if (rows.length === 0) say('dsac', 'no node has reported yet, and none was added');
     const text = await listText(
       {
@@ -51,18 +52,19 @@ async function list(globs: string[], options: ListOptions): Promise<void> {
           'how',
           'since',
           'last_seen',
-          'pinned_key',
+          'key',
+          'key_how',
           'retired',
           'reason',
         ],
         heading: ['host', 'node', 'status', 'since', 'last seen', 'key', 'remark'],
-        cells: ({ host, node, status, agents, how, since, last_seen, pinned_key, retired, reason }) => [
+        cells: ({ host, node, status, agents, how, since, last_seen, key_how, retired, reason }) => [
           host,
           node,
           agents.length === 0 ? status : `${status}: ${agents.join(', ')}`,
           `${how} ${since.slice(0, 10)}`,
           minute(last_seen),
-          pinned_key === null ? '' : 'pinned',
+          key_how ?? '',
           [retired && `retired ${retired.slice(0, 10)}`, reason].filter(Boolean).join(': '),
         ],
       },
