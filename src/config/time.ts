@@ -11,7 +11,7 @@ const UNITS: Record<string, number> = {
 const DURATION = /^(?:(\d+(?:\.\d+)?)(ms|[smhdw]))+$/;
 const PART = /(\d+(?:\.\d+)?)(ms|[smhdw])/g;
 const ZONED = /^\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:[Zz]|[+-]\d{2}:\d{2})$/;
-const DAY = /^(\d{4})-(\d{2})-(\d{2})$/;
+const DAY = /^\d{4}-\d{2}-\d{2}$/;
 
 /** What a person may write for a length of time, for error messages. */
 export const DURATION_FORMS = 'a number and a unit, such as 90s, 15m, 36h, 7d, 2w or 1h30m';
@@ -27,6 +27,15 @@ export function parseDuration(text: string): number | undefined {
   return Number.isSafeInteger(Math.round(total)) ? Math.round(total) : undefined;
 }
 
+const midnight = (day: string): Date => new Date(`${day}T00:00:00.000Z`);
+
+/** Whether text is a date that exists: JavaScript takes the 31st of February for the 3rd of March. */
+function isDay(text: string): boolean {
+  if (!DAY.test(text)) return false;
+  const date = midnight(text);
+  return Number.isFinite(date.getTime()) && date.toISOString().startsWith(text);
+}
+
 /**
  * The moment that `text` names: a duration before `now` (1970 at the earliest), a date (its midnight in UTC) or an RFC 3339 time.
  * `what` names the option in the error (kind `usage`) thrown for anything else, dates that do not exist included.
@@ -36,12 +45,8 @@ export function parseTime(text: string, now: Date, what: string): Date {
   if (ago !== undefined) {
     return new Date(Math.max(0, now.getTime() - ago));
   }
-  const day = DAY.exec(text);
-  if (day) {
-    const date = new Date(`${text}T00:00:00.000Z`);
-    if (Number.isFinite(date.getTime()) && date.toISOString().startsWith(text)) return date;
-  }
-  if (ZONED.test(text)) {
+  if (isDay(text)) return midnight(text);
+  if (ZONED.test(text) && isDay(text.slice(0, 10))) {
     const date = new Date(text.replace(' ', 'T'));
     if (Number.isFinite(date.getTime())) return date;
   }

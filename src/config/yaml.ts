@@ -11,7 +11,7 @@ export interface Located {
 /** Parses one YAML document. Throws a `config` error with file, line and column when it is not valid. */
 export function parseYaml(source: string, file: string): Located {
   const lines = new LineCounter();
-  const document = parseDocument(source, { lineCounter: lines, prettyErrors: false });
+  const document = parseDocument(source, { lineCounter: lines, prettyErrors: false, stringKeys: true });
   const broken = document.errors[0];
   if (broken) {
     const { line, col } = lines.linePos(broken.pos[0]);

@@ -57,6 +57,10 @@ const mistakes: Record<string, [string, string]> = {
     "dsac.yaml:2: dispatchers.here.agents.0: not a glob over agent names: use a name, or patterns such as '*', 'package*' or '{logins,users}' | ",
   ],
   'YAML that is none': ['host: "web1\n', 'dsac.yaml:2:1: not valid YAML: Missing closing "quote | '],
+  'a map as a key': [
+    '{host: a}: b\n',
+    'dsac.yaml:1:1: not valid YAML: With stringKeys, all keys must be strings | ',
+  ],
   'a key given twice': ['host: a\nhost: b\n', 'dsac.yaml:2:1: not valid YAML: Map keys must be unique | '],
 };
 
@@ -124,6 +128,7 @@ test('times are durations ago, dates in UTC, or RFC 3339', () => {
 for (const text of [
   'yesterday',
   '2026-02-30',
+  '2026-02-30T08:30:00Z',
   '2026-13-01',
   '7',
   'd',
