@@ -1,5 +1,5 @@
 /** Copy this file to agents/<name>.ts, and its test to test/agents/<name>.test.ts: an agent is this much and no more. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { text } from '../src/host/text.ts';
 import { absent, defineInventory } from '../src/plugin/agent.ts';
 

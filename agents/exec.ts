@@ -3,7 +3,7 @@
  * events (`{"time": …, "action": …}`); a log may add `"cursor"` to a line, and gets the last one back in DSAC_CURSOR. Exit status 0: all was read;
  * 69: the source is absent; any other: it failed, and nothing of this run counts.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import { nameSchema } from '../src/config/name.ts';
 import { reasonOf } from '../src/errors.ts';
 import { CommandFailed } from '../src/host/system.ts';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import type { System } from '../src/host/system.ts';
 import { absent, defineLog } from '../src/plugin/agent.ts';
 import { findJournal } from '../src/source/logins/journalctl.ts';

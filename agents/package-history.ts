@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { defineLog } from '../src/plugin/agent.ts';
 import { apkLog } from '../src/source/history/apk-log.ts';
 import { aptHistory } from '../src/source/history/apt-history.ts';

@@ -2,7 +2,7 @@
  * Installed packages. An item is `manager/name/arch`; of packages that may be there in several versions (rpm's kernels and public keys) it
  * is `manager/name/arch/version`, always, so that a new kernel is an arrival and not a change of the old one.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import type { System } from '../src/host/system.ts';
 import { keyText } from '../src/host/text.ts';
 import {

@@ -5,7 +5,7 @@
  * Left out because they change without anybody's doing: process ids (a restart shows in `invocation`), next times of timers, transient
  * units, units of login sessions, one unit per connection, and the comings and goings of what runs only now and then (see `active`).
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import { keyText } from '../src/host/text.ts';
 import { type AgentContext, absent, type Change, defineInventory, type Step } from '../src/plugin/agent.ts';
 import { initOf, isBootedWithSystemd } from '../src/source/services/init.ts';

@@ -6,7 +6,7 @@
  * of the same name, which no program looks at but which a person should, has the key `user/name#2`.
  * Without permission to read shadow its fields are left out: run an agent always as root, or never.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import { absent, type Change, defineInventory, type Step } from '../src/plugin/agent.ts';
 import { readAccountFiles } from '../src/source/accounts/account-files.ts';
 import { accountItems } from '../src/source/accounts/account-items.ts';

@@ -1,6 +1,6 @@
 /** Copy this file to dispatchers/<name>.ts, and its test to test/dispatchers/<name>.test.ts: a dispatcher is this much and no more. */
 import { appendFile } from 'node:fs/promises';
-import { z } from 'zod';
+import * as z from 'zod';
 import { reasonOf } from '../src/errors.ts';
 import { DELIVERED, DestinationDown, defineDispatcher } from '../src/plugin/handler.ts';
 

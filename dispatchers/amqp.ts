@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { type Broker, ChannelClosed, connectBroker } from '../src/amqp/broker.ts';
 import { pack } from '../src/amqp/message.ts';
 import { brokerKeys } from '../src/amqp/options.ts';

@@ -1,5 +1,5 @@
 import { basename, isAbsolute, join } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Paths } from '../src/config/paths.ts';
 import { reasonOf } from '../src/errors.ts';
 import { isFileTrouble } from '../src/plugin/file-trouble.ts';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { defineDispatcher } from '../src/plugin/handler.ts';
 import { openStoreSession } from '../src/plugin/store-handler.ts';
 

@@ -1,5 +1,5 @@
 /** Copy this file to processors/<name>.ts, and its test to test/processors/<name>.test.ts: a processor is this much and no more. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { type Answer, DELIVERED, defineProcessor, type Parcel } from '../src/plugin/handler.ts';
 
 const options = z.strictObject({

@@ -1,5 +1,5 @@
 import { isAbsolute, join } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { Archive } from '../src/archive/archive.ts';
 import { reasonOf } from '../src/errors.ts';
 import { isFileTrouble } from '../src/plugin/file-trouble.ts';

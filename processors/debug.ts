@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { reasonOf } from '../src/errors.ts';
 import { DELIVERED, defineProcessor } from '../src/plugin/handler.ts';
 import type { Batch, BatchEvent } from '../src/spool/batch.ts';

@@ -2,7 +2,7 @@
  * A report to copy: name the file as the report, say what a row is, and yield rows from the store. Formats, files, the window's defaults and the
  * head line are the runner's; reports/users.ts is a small real one.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import { defineReport } from '../src/plugin/report.ts';
 import { eventsIn } from '../src/store/events.ts';
 import { rowShape } from '../src/store/row-shape.ts';

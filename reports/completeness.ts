@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { defineReport } from '../src/plugin/report.ts';
 import { streamStates } from '../src/store/completeness.ts';
 import { NODE_STATES, type StreamState } from '../src/store/completeness-rules.ts';

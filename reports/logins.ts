@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { defineReport } from '../src/plugin/report.ts';
 import { sessionEventsIn } from '../src/store/events.ts';
 import { loginRows } from '../src/store/login-rows.ts';

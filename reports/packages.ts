@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { defineReport } from '../src/plugin/report.ts';
 import { bySchema } from '../src/spool/batch.ts';
 import { packageEventsIn } from '../src/store/events.ts';

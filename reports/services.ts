@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { defineReport } from '../src/plugin/report.ts';
 import type { Fields } from '../src/spool/batch.ts';
 import { eventsIn, type StoredEvent } from '../src/store/events.ts';

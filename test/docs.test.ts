@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Agent } from '../src/plugin/agent.ts';
 import { loadPlugin, type PluginFolder, pluginNames } from '../src/plugin/registry.ts';
 import { assertGolden } from './helpers/golden.ts';

@@ -1,7 +1,7 @@
 /** How to reach a broker, as the configuration says it. A password never appears in a message or a log. */
 import type { ConnectionOptions } from 'node:tls';
 import type { Options } from 'amqplib';
-import { z } from 'zod';
+import * as z from 'zod';
 import { readNamed, readPassword } from '../config/named-file.ts';
 import { durationSchema } from '../config/schema.ts';
 

@@ -4,9 +4,39 @@ import { DsacError, errorCode, reasonOf } from '../errors.ts';
 import { EXIT, exitCode } from './exit.ts';
 import { safe } from './output/safe.ts';
 
+/** How messages about standard output itself begin. */
+let speaker = 'dsac';
+let guarded = false;
+
+/** Names the command that runs, for what is said of its output. */
+export function speakAs(program: string): void {
+  speaker = program;
+}
+
+/**
+ * Standard output, made when something is written to it: most runs of cron write nothing. A reader that goes away (`dsac report | head`) ends the
+ * command quietly; an output that cannot be written ends it with the reason.
+ */
+function output(): NodeJS.WriteStream {
+  if (!guarded)
+    process.stdout.on('error', (error) => {
+      if (errorCode(error) === 'EPIPE') process.exit(EXIT.ok);
+      say(speaker, `error: cannot write to standard output: ${error.message}`);
+      process.exit(EXIT.io);
+    });
+  guarded = true;
+  return process.stdout;
+}
+
 /** Writes data to stdout and waits while its reader is slow. */
 export async function writeOut(text: string): Promise<void> {
-  if (!process.stdout.write(text)) await once(process.stdout, 'drain');
+  const stdout = output();
+  if (!stdout.write(text)) await once(stdout, 'drain');
+}
+
+/** Writes text for people to stdout, and does not wait. */
+export function print(text: string): void {
+  output().write(text);
 }
 
 /** Says something to a person: `dsac-dispatch: broker: cannot connect`. */

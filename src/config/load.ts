@@ -1,7 +1,7 @@
 /** Reads the configuration and says of every mistake: file, line, key, what is allowed and which name is nearest. */
 import { readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { DsacError, isMissing, reasonOf } from '../errors.ts';
 import { didYouMean } from './nearest.ts';
 import type { Paths } from './paths.ts';

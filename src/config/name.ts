@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** The name of an agent, source, action, dispatcher or processor (docs/format.md §1). */
 export const nameSchema = z

@@ -1,5 +1,5 @@
 /** The shape of etc/dsac/dsac.yaml. What belongs to one plugin is checked by that plugin's own options schema when it is used. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { nameSchema } from './name.ts';
 import { amountSchema } from './size.ts';
 import { DURATION_FORMS, parseDuration } from './time.ts';

@@ -1,5 +1,5 @@
 /** Amounts of disk as a person writes and reads them: `1GiB`, `500MB`, `5%`. */
-import { z } from 'zod';
+import * as z from 'zod';
 
 const UNITS: Record<string, number> = {
   B: 1,

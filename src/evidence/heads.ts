@@ -5,7 +5,7 @@
 import { createHash, type KeyObject, sign, verify } from 'node:crypto';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { nameSchema } from '../config/name.ts';
 import { isMissing, reasonOf } from '../errors.ts';
 import {

@@ -2,7 +2,7 @@
  * What an agent is. An agent only collects: the runner (src/run/collect.ts) finds out which sources are there, times
  * them, compares an inventory with its baseline, names streams, signs and spools.
  */
-import type { z } from 'zod';
+import type * as z from 'zod';
 import type { System } from '../host/system.ts';
 import type { Log } from '../log.ts';
 import type { By, Fields } from '../spool/batch.ts';

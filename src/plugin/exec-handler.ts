@@ -1,5 +1,5 @@
 /** The handler that is an executable of the user's own, in any language; the same on a node and in the centre. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { durationSchema } from '../config/schema.ts';
 import { type ExecutableEnd, runExecutable } from '../host/process.ts';
 import type { Header } from '../spool/batch.ts';

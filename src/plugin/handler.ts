@@ -2,7 +2,7 @@
  * What a dispatcher or a processor is: both take batches from a spool and answer for each. The runner
  * (src/run/deliver.ts) routes, groups, times, retries and gives up; a handler only delivers.
  */
-import type { z } from 'zod';
+import type * as z from 'zod';
 import type { Paths } from '../config/paths.ts';
 import type { Log } from '../log.ts';
 import type { Batch } from '../spool/batch.ts';

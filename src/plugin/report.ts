@@ -1,5 +1,5 @@
 /** What a report is: a question to the store, answered row by row. Formats, files and the head line are the runner's. */
-import type { z } from 'zod';
+import type * as z from 'zod';
 import type { Store } from '../store/store.ts';
 
 /** The window and the nodes that a report is about. */

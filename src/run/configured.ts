@@ -1,5 +1,5 @@
 /** Turns the configuration into what is to run: agents as tasks, dispatchers and processors as posts. */
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Config } from '../config/load.ts';
 import { didYouMean } from '../config/nearest.ts';
 import { agentKeys, handlerKeys } from '../config/schema.ts';

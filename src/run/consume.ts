@@ -2,7 +2,7 @@
  * Moves batches from a broker's queue into the central spool. A message is acknowledged only after the segment that holds it, and its name, are
  * fsynced; a crash between makes the broker hand it over again, and processors take the same batch twice as once.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import { type Broker, ChannelClosed, connectBroker } from '../amqp/broker.ts';
 import { brokerKeys, brokerName } from '../amqp/options.ts';
 import { type GroupLimits, Receiver } from '../amqp/receive.ts';

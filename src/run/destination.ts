@@ -1,6 +1,6 @@
 /** What is remembered of a destination between runs: its backoff, and how often a batch failed by its own fault. */
 import { join } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { type Disk, readIfThere, replace } from '../spool/disk.ts';
 
 const destinationSchema = z.object({

@@ -3,7 +3,7 @@
  * begins, when its reason changes, and once a day; every receipt keeps saying it.
  */
 import { join } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Paths } from '../config/paths.ts';
 import { readIfThere, realDisk, replace } from '../spool/disk.ts';
 import { elapsed } from './agent-run.ts';

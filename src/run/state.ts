@@ -5,7 +5,7 @@
  */
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { DsacError, reasonOf } from '../errors.ts';
 import { epochSchema, fieldsSchema, timeSchema } from '../spool/batch.ts';
 import { type Disk, readIfThere, replace, unlessDone } from '../spool/disk.ts';

@@ -3,7 +3,7 @@
  * needs none, and the next receipt tells it.
  */
 import { join } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { reasonOf } from '../errors.ts';
 import { timeSchema } from '../spool/batch.ts';
 import { create, type Disk, readIfThere } from '../spool/disk.ts';

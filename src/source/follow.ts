@@ -6,7 +6,7 @@
  * compressed or copied file is found again, a reused inode is not mistaken, and a file cut or rewritten above the cursor is noticed.
  */
 import { createHash } from 'node:crypto';
-import { z } from 'zod';
+import * as z from 'zod';
 import type { System } from '../host/system.ts';
 import { contentOf, type LogFile, UnreadableLog, withLog } from './rotated.ts';
 

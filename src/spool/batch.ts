@@ -1,5 +1,5 @@
 /** The shapes of format version 1 (docs/format.md §1): header, event and trailer, as zod schemas and types. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { nameSchema } from '../config/name.ts';
 
 export const FORMAT_VERSION = 1;

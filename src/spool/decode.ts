@@ -5,7 +5,7 @@
 import { createHash, createPublicKey, type KeyObject, verify } from 'node:crypto';
 import { promisify } from 'node:util';
 import { type ZstdOptions, zstdDecompress } from 'node:zlib';
-import type { z } from 'zod';
+import type * as z from 'zod';
 import { errorCode, reasonOf } from '../errors.ts';
 import {
   type Batch,

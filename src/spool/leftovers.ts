@@ -6,7 +6,7 @@
 import { readFileSync } from 'node:fs';
 import { uptime } from 'node:os';
 import { dirname } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { type Disk, readIfThere, replace, unlessDone } from './disk.ts';
 
 /** How long a file must have been the same, in seconds that the machine was up. */

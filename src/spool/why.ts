@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { type Disk, readIfThere, replace } from './disk.ts';
 
 /** Why a file lies in `failed/`, `hold/` or `corrupt/` (docs/format.md §3). */

@@ -1,6 +1,6 @@
 /** Reads events back: typed rows, in order, streamed. */
 import { type InferResult, type RawBuilder, sql } from 'kysely';
-import type { z } from 'zod';
+import type * as z from 'zod';
 import { type By, bySchema, type Fields, fieldsSchema } from '../spool/batch.ts';
 import type { Store } from './store.ts';
 import { fromStored, storedDate, storedMs } from './times.ts';

@@ -1,5 +1,5 @@
 /** A batch whose events are read, checked and ready to be loaded. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { nameSchema } from '../config/name.ts';
 import { DsacError, reasonOf } from '../errors.ts';
 import { type Batch, type BatchEvent, epochSchema, type Header, type StreamKey } from '../spool/batch.ts';

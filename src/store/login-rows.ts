@@ -3,7 +3,7 @@
  * known by its action, user and time, and by whatever else both say of it; one source's two events are always two things, except that sshd writes
  * several btmp records for one attempt of a user that does not exist.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import type { SessionEvent } from './events.ts';
 
 /** How far apart two sources' times of one thing may be, in milliseconds. */

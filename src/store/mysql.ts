@@ -1,5 +1,6 @@
 /** Kysely over mysql2, for MySQL 8.4 and MariaDB 10.11 and later. */
 import { CompiledQuery, Kysely, MysqlDialect } from 'kysely';
+import { createPool } from 'mysql2';
 import { DsacError, errorCode, reasonOf } from '../errors.ts';
 import type { Tables } from './tables.ts';
 import type { MysqlTarget } from './url.ts';
@@ -25,7 +26,6 @@ const HINTS: Readonly<Record<string, string>> = {
 
 /** Opens a pool to the store's database and makes sure that the server answers. Throws an `unavailable` error without the password. */
 export async function openMysql(target: MysqlTarget): Promise<Kysely<Tables>> {
-  const { createPool } = await import('mysql2');
   const db = new Kysely<Tables>({
     dialect: new MysqlDialect({
       pool: createPool({

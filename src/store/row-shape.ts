@@ -1,5 +1,5 @@
 /** The fields that every row of a report has. */
-import { z } from 'zod';
+import * as z from 'zod';
 
 export const rowShape = {
   time: z

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { test } from 'node:test';
-import { z } from 'zod';
+import * as z from 'zod';
 import { type Broker, connectBroker } from '../../src/amqp/broker.ts';
 import type { Outgoing } from '../../src/amqp/message.ts';
 import { brokerKeys } from '../../src/amqp/options.ts';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { z } from 'zod';
+import * as z from 'zod';
 import { brokerKeys, brokerName, endpointOf } from '../../src/amqp/options.ts';
 import { temporary } from '../helpers/tree.ts';
 

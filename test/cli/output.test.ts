@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { z } from 'zod';
+import * as z from 'zod';
 import { formatNamed } from '../../src/cli/output/formats.ts';
 import { safeJson } from '../../src/cli/output/json.ts';
 import { fitted } from '../../src/cli/output/table.ts';

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { z } from 'zod';
+import * as z from 'zod';
 import { type Agent, defineInventory, defineLog, type LogEntry } from '../../src/plugin/agent.ts';
 import { changesParts, snapshotParts } from '../../src/run/parts.ts';
 import type { Baseline } from '../../src/run/state.ts';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { z } from 'zod';
+import * as z from 'zod';
 import { type Paths, pathsBelow } from '../../src/config/paths.ts';
 import { takeLock } from '../../src/lock.ts';
 import { silentLog } from '../../src/log.ts';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { z } from 'zod';
+import * as z from 'zod';
 import { type Agent, defineInventory, defineLog, type LogEntry } from '../../src/plugin/agent.ts';
 import { NoReceipt } from '../../src/run/receipt.ts';
 import type { Batch } from '../../src/spool/batch.ts';

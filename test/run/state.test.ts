@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { z } from 'zod';
+import * as z from 'zod';
 import { type Agent, defineInventory } from '../../src/plugin/agent.ts';
 import { NoReceipt } from '../../src/run/receipt.ts';
 import { Bench } from '../helpers/bench.ts';

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { symlinkSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { z } from 'zod';
+import * as z from 'zod';
 import { nameSchema } from '../../src/config/name.ts';
 import { parseDuration } from '../../src/config/time.ts';
 import type { AnyAgent } from '../../src/plugin/agent.ts';

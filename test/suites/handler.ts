@@ -1,7 +1,7 @@
 /** What every dispatcher and processor must keep to. Each one's test calls this with its own plugin and a destination that works. */
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import { z } from 'zod';
+import * as z from 'zod';
 import { nameSchema } from '../../src/config/name.ts';
 import { DestinationDown, type Handler } from '../../src/plugin/handler.ts';
 import { hasPlugin } from '../../src/plugin/registry.ts';

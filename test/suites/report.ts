@@ -1,7 +1,7 @@
 /** What every report must do; each report's test calls it with batches that its agents would write. */
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { z } from 'zod';
+import * as z from 'zod';
 import { formatNamed } from '../../src/cli/output/formats.ts';
 import { parseDuration } from '../../src/config/time.ts';
 import { hasPlugin } from '../../src/plugin/registry.ts';

@@ -2,10 +2,19 @@ import type { Command } from 'commander';
 import type { HandlerFolder } from '../../run/configured.ts';
 import type { Delivered } from '../../run/deliver.ts';
 import type { Delivery, Post } from '../../run/post.ts';
+import { isIdle } from '../../spool/idle.ts';
 import type { Gate } from '../../spool/route.ts';
 import { EXIT } from '../exit.ts';
-import { type CommonOptions, prepare, type Setting, withCommon, within, withMaxTime } from '../setting.ts';
-import { say, writeOut } from '../terminal.ts';
+import {
+  type CommonOptions,
+  pathsFor,
+  prepare,
+  type Setting,
+  withCommon,
+  within,
+  withMaxTime,
+} from '../setting.ts';
+import { print, say, writeOut } from '../terminal.ts';
 
 /** A destination that is down is nobody's business until it has been for this long, in ms. */
 const PATIENCE = 3_600_000;
@@ -80,7 +89,13 @@ function tell(setting: Setting, { routed, unrouted, deliveries, orphans }: Deliv
     say(setting.program, `${routed.unwanted} file(s) that no handler wants stay in new/`);
 }
 
+/** Asked before configuration and handlers are loaded: most runs of cron find nothing. */
+function isNothingToDo({ stack }: Side, options: CommonOptions): boolean {
+  return isIdle(pathsFor(options)[stack]);
+}
+
 async function runDeliver(side: Side, names: string[], options: DeliverOptions): Promise<void> {
+  if (names.length === 0 && !options.list && !options.verbose && isNothingToDo(side, options)) return;
   const setting = await prepare(side.program, options);
   const { configuredPosts, configuredQuota } = await import('../../run/configured.ts');
   const posts = await configuredPosts(setting.config, side.folder, names);
@@ -102,7 +117,7 @@ async function runDeliver(side: Side, names: string[], options: DeliverOptions):
       clock,
       random: Math.random,
       signal: within(signal, options.maxTime),
-      print: (text) => void process.stdout.write(text),
+      print,
       only,
       gate: side.stack === 'in' ? await gateFor(setting, posts) : undefined,
       quota: configuredQuota(config, 'in'),

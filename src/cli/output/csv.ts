@@ -1,6 +1,6 @@
 /** Reports as CSV (RFC 4180, UTF-8): a header line, then every field of every row. */
 import { stringify } from 'csv-stringify/sync';
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Answer, Row } from '../../run/report.ts';
 import { safeJson } from './json.ts';
 import { safe } from './safe.ts';

@@ -2,7 +2,7 @@
  * apk.log: what apk printed, run by run, each headed by its command line and begin in UTC. A package's line is written before the work on it, an error
  * behind it; so a run is told when its last line (`OK: …`, `2 errors; …`) is there, the next has begun, or it is a day old.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import { text } from '../../host/text.ts';
 import { clockOf } from '../localtime.ts';
 import {

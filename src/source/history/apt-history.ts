@@ -3,7 +3,7 @@
  * so a field cannot forge another; it writes every other byte as it is. `Requested-By` is what SUDO_UID or PKEXEC_UID said. Times are local, without
  * a zone. apt names `Architecture: all` packages with the native architecture.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import { text } from '../../host/text.ts';
 import type { LocalClock } from '../localtime.ts';
 import {

@@ -1,6 +1,6 @@
 /** The history of dnf and yum: what each transaction did, and how far each database has been read. */
 import type { DatabaseSync } from 'node:sqlite';
-import { z } from 'zod';
+import * as z from 'zod';
 import { reasonOf } from '../../errors.ts';
 import type { System } from '../../host/system.ts';
 import { type AgentContext, absent, type LogEntry } from '../../plugin/agent.ts';

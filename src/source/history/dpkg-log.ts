@@ -6,7 +6,7 @@
  * A change that is not complete when dpkg's next run begins has failed, except that a package left `unpacked` waits for a later run to configure it, and
  * fails when a day has passed. A failed change that a later run completes is told then. dpkg does not say who ran it.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import { text } from '../../host/text.ts';
 import type { LocalClock } from '../localtime.ts';
 import { compareDpkg } from '../packages/version.ts';

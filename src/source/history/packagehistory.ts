@@ -1,5 +1,5 @@
 /** What every package manager's history amounts to, and how its text logs are read: line by line behind a cursor that holds the parser's state. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { keyText } from '../../host/text.ts';
 import { type AgentContext, absent, type LogEntry, type LogEvent } from '../../plugin/agent.ts';
 import { type By, timeSchema } from '../../spool/batch.ts';

@@ -2,7 +2,7 @@
  * pacman.log: `[time] [PACMAN] Running '…'` and `[time] [ALPM] upgraded name (old -> new)`. Since pacman 5.2 times carry their offset; before, they are
  * local and without seconds, and before 4.2 lines have no `[ALPM]`. A package's line is written when the change is done.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import { text } from '../../host/text.ts';
 import type { LocalClock } from '../localtime.ts';
 import {

@@ -3,7 +3,7 @@
  * yum (`/var/lib/yum/history/history-*.sqlite`), in one shape. Schemas and enumerations: libdnf's swdb, libdnf5's transaction db, yum's history.py.
  */
 import type { DatabaseSync } from 'node:sqlite';
-import { z } from 'zod';
+import * as z from 'zod';
 import { text } from '../../host/text.ts';
 
 /** What happened to a package; `replaced`: another version or another package took its place. */

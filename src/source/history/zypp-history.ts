@@ -3,7 +3,7 @@
  * it was new or replaced another version (which one is not said), and when one is removed, but none for a package that another obsoleted. A failed change
  * stands in a comment only.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import { text } from '../../host/text.ts';
 import type { LocalClock } from '../localtime.ts';
 import {

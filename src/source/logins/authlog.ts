@@ -2,7 +2,7 @@
  * Lines of auth.log and secure: RFC 3164 (`Nov 23 03:00:00 host sshd[1]: …`, local time without a year), ISO 8601 times (rsyslog since Debian 12) and
  * RFC 5424. Anyone may write to this log under any name (logger(1)), so a line proves less than a journal entry does.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import type { LocalClock } from '../localtime.ts';
 import { authFact, programOf } from './authmessage.ts';
 import { AuthTrail, type Saying, trailStateSchema } from './authtrail.ts';

@@ -2,7 +2,7 @@
  * What sshd, sudo, su, login and PAM write to the log about authentication: one message to one fact. User names in these messages can be any text
  * that a stranger typed, ` from 10.9.9.9 port 22 ssh2` included: where a name is not proven to be an account, the address is read from the message's end.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** sudo ran a command, or refused to. */
 export const sudoSchema = z.strictObject({

@@ -2,7 +2,7 @@
  * Facts about authentication, in the order of a log, to events: pairs logins with logouts by process, counts an attempt once though sshd tells it in
  * several lines, and joins what sudo splits.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import { type AuthFact, isLoginService, isSshService, sudoSchema } from './authmessage.ts';
 import {
   itemKey,

@@ -1,5 +1,5 @@
 /** What the records of btmp say: failed attempts. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { itemKey, type LoginEvent, loginEvent, orNothing } from './sessions.ts';
 import { LOGIN_PROCESS, USER_PROCESS, type UtmpRecord } from './utmp.ts';
 import { from, RecordReader, stamp } from './utmpreader.ts';

@@ -2,7 +2,7 @@
  * Entries of systemd's journal as `journalctl -o json --all` writes them, to events. Which program wrote an entry is judged by the fields that journald
  * itself adds (they begin with `_`, systemd.journal-fields(7)), never by the identifier, which `logger -t sshd` may choose.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import { text } from '../../host/text.ts';
 import { type AuthFact, authFact, programOf } from './authmessage.ts';
 import { AuthTrail, type Saying, trailStateSchema } from './authtrail.ts';

@@ -1,6 +1,6 @@
 /** Runs the readers of logins over a machine's files: from a stored cursor to events and the next cursor. */
 import { basename, dirname, join } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { text } from '../../host/text.ts';
 import { type AgentContext, absent, type LogEntry } from '../../plugin/agent.ts';
 import { followLines } from '../follow.ts';

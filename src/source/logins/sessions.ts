@@ -2,7 +2,7 @@
  * What the `logins` agent says about a login, whichever source it comes from, and the sessions that are open: a login is kept until
  * its logout comes, so that the logout says who it was, from where and for how long, even days and reboots later.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import { keyText } from '../../host/text.ts';
 import type { LogEvent } from '../../plugin/agent.ts';
 

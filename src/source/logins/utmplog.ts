@@ -1,5 +1,5 @@
 /** Follows a file of utmp records (wtmp, btmp) and its rotated copies: bytes to parts, with a cursor behind each stretch. */
-import { z } from 'zod';
+import * as z from 'zod';
 import type { System } from '../../host/system.ts';
 import { type Chunk, followBytes, followCursorSchema } from '../follow.ts';
 import {

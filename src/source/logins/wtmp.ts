@@ -1,5 +1,5 @@
 /** What the records of wtmp say: logins, logouts, boots, shutdowns, clock changes. Follows last(1). */
-import { z } from 'zod';
+import * as z from 'zod';
 import {
   bootDetail,
   itemKey,

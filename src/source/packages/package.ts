@@ -1,5 +1,5 @@
 /** One package as a manager's database has it, whichever manager that is. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { timeSchema } from '../../spool/batch.ts';
 import { compareVersions, type Manager } from './version.ts';
 

@@ -1,6 +1,6 @@
 /** Power cut at each step of agents and both stacks, on a modelled disk, in the states that the disk may then be in. */
 import { mkdirSync } from 'node:fs';
-import { z } from 'zod';
+import * as z from 'zod';
 import { type Paths, pathsBelow } from '../../../src/config/paths.ts';
 import { System } from '../../../src/host/system.ts';
 import { silentLog } from '../../../src/log.ts';

@@ -1,0 +1,62 @@
+/**
+ * Builds dist/: every command and plugin, with what they use of other packages, in pieces of which a command loads only its own. Nothing is read
+ * from node_modules at run time.
+ */
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { isBuiltin } from 'node:module';
+import { dirname, join } from 'node:path';
+import { build, type Plugin } from 'esbuild';
+
+const root = import.meta.dirname;
+
+/** commander names node:child_process, which takes longer to load than commander, for something that DSAC has not: it is loaded at its first use. */
+const lateBuiltins: Plugin = {
+  name: 'late-builtins',
+  setup({ onResolve, onLoad }) {
+    onResolve({ filter: /^node:child_process$/ }, ({ path, importer }) =>
+      importer.includes('/node_modules/commander/') ? { path, namespace: 'late' } : undefined,
+    );
+    onLoad({ filter: /./, namespace: 'late' }, ({ path }) => ({
+      contents: `module.exports = new Proxy({}, { get: (_, name) => process.getBuiltinModule('${path}')[name] });`,
+    }));
+  },
+};
+
+/** An import as esbuild writes it, without needless space, at the beginning of a statement: a namespace, a default, or names. */
+const IMPORT = /(?<=^|[;}\n])import(?:\*as ([\w$]+) from| ([\w$]+) from|\{([^}]*)\}from)"([^"]+)";/g;
+
+/**
+ * Makes plain objects of imported built-in modules. An import reads all that a module exports, also what that loads only when it is asked for:
+ * `node:fs` its streams and promises, `node:process` the standard streams.
+ */
+function plainBuiltins(source: string): string {
+  return source.replace(IMPORT, (statement, space, one, names, path) => {
+    if (!isBuiltin(path)) return statement;
+    const target = space ?? one ?? `{${names.replaceAll(' as ', ':')}}`;
+    return `const ${target}=process.getBuiltinModule("${path}");`;
+  });
+}
+
+rmSync(join(root, 'dist'), { recursive: true, force: true });
+const { outputFiles } = await build({
+  absWorkingDir: root,
+  entryPoints: ['src/cli/main.ts', 'agents/*.ts', 'dispatchers/*.ts', 'processors/*.ts', 'reports/*.ts'],
+  outbase: '.',
+  outdir: 'dist',
+  bundle: true,
+  splitting: true,
+  write: false,
+  format: 'esm',
+  platform: 'node',
+  target: 'node24',
+  minifySyntax: true,
+  minifyWhitespace: true,
+  logLevel: 'warning',
+  plugins: [lateBuiltins],
+  // Packages in CommonJS ask for built-in modules, and for nothing else, with require, which a module does not have.
+  banner: { js: 'const require=process.getBuiltinModule;' },
+});
+for (const { path, text } of outputFiles) {
+  mkdirSync(dirname(path), { recursive: true });
+  writeFileSync(path, plainBuiltins(text));
+}
