@@ -1,5 +1,5 @@
 /** Keeps `ranges`: which numbers of each stream are here, as unbroken runs. What lies between them is missing. */
-import type { Kysely, Selectable } from 'kysely';
+import { type Kysely, type Selectable, sql } from 'kysely';
 import type { DialectName } from './ddl.ts';
 import type { Loadable } from './loadable.ts';
 import { inPieces, upsertRows } from './rows.ts';
@@ -30,26 +30,45 @@ function rangesOf(fresh: readonly Loadable[], now: string): Range[] {
   return [...Map.groupBy(single, keyOfStream).values()].flatMap(joined);
 }
 
+/** The ranges in the store that begin right behind one of these. */
+async function nextOf(db: Kysely<Tables>, ranges: readonly Range[]): Promise<Range[]> {
+  return db
+    .selectFrom('ranges')
+    .selectAll()
+    .where((eb) =>
+      eb.or(
+        ranges.map(({ node, agent, epoch, last_seq }) =>
+          eb.and({ node, agent, epoch, first_seq: last_seq + 1 }),
+        ),
+      ),
+    )
+    .execute();
+}
+
+/**
+ * The ranges in the store that end right before one of these: the nearest below each, along the primary key. Asked for by its end, SQLite would read
+ * all ranges of the stream, and there are as many as batches where a long backlog comes in no order.
+ */
+async function previousOf(db: Kysely<Tables>, ranges: readonly Range[]): Promise<Range[]> {
+  const nearest = ranges.map(
+    ({ node, agent, epoch, first_seq }) => sql`
+      select * from (
+        select node, agent, epoch, first_seq, last_seq, first_time, last_time from ranges
+        where node = ${node} and agent = ${agent} and epoch = ${epoch} and first_seq < ${first_seq}
+        order by first_seq desc limit 1
+      ) as p`,
+  );
+  const { rows } = await sql<Range>`${sql.join(nearest, sql` union all `)}`.execute(db);
+  const ends = new Set(ranges.map((range) => `${keyOfStream(range)} ${range.first_seq - 1}`));
+  return rows.filter((range) => ends.has(`${keyOfStream(range)} ${range.last_seq}`));
+}
+
 /** The ranges in the store that end right before one of these or begin right behind it. */
 async function neighboursOf(db: Kysely<Tables>, ranges: readonly Range[]): Promise<Range[]> {
   const found = new Map<string, Range>();
   for (const piece of inPieces(ranges)) {
-    const rows = await db
-      .selectFrom('ranges')
-      .selectAll()
-      .where((eb) =>
-        eb.or(
-          piece.flatMap(({ node, agent, epoch, first_seq, last_seq }) => {
-            const stream = [eb('node', '=', node), eb('agent', '=', agent), eb('epoch', '=', epoch)];
-            return [
-              eb.and([...stream, eb('last_seq', '=', first_seq - 1)]),
-              eb.and([...stream, eb('first_seq', '=', last_seq + 1)]),
-            ];
-          }),
-        ),
-      )
-      .execute();
-    for (const row of rows) found.set(`${keyOfStream(row)} ${row.first_seq}`, row);
+    for (const row of [...(await previousOf(db, piece)), ...(await nextOf(db, piece))])
+      found.set(`${keyOfStream(row)} ${row.first_seq}`, row);
   }
   return [...found.values()];
 }
