@@ -9,8 +9,8 @@ import type { SqliteTarget } from './url.ts';
 
 /** How long a statement waits for another process' transaction. */
 const BUSY_MS = 5000;
-/** Page cache: loading many nodes touches every index in many places, and SQLite's own 2 MiB are too few for that. */
-const CACHE_KIB = 64 * 1024;
+/** Page cache, at most: loading many nodes touches every index in many places, and SQLite's own 2 MiB are too few for that. */
+export const CACHE_KIB = 64 * 1024;
 
 /** Statements that are kept compiled: loading says the same few dozen again and again. */
 const KEPT = 200;

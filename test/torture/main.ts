@@ -1,6 +1,7 @@
-/** `npm run test:torture`: tries every fault (or those named) in its long form and prints what came of it as a table. */
+/** `npm run test:torture`: tries every fault (or those named) in its long form, as many at once as there are cores, and prints what came of it as a table. */
+import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
-import { isSound, type Tally, tryFault } from './fault.ts';
+import { type Fault, isSound, type Tally, tryFault } from './fault.ts';
 import { allFaults } from './faults.ts';
 import { tableOf } from './table.ts';
 
@@ -8,6 +9,7 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     quick: { type: 'boolean', default: false },
+    jobs: { type: 'string', default: String(availableParallelism()) },
     seed: { type: 'string', default: String(Math.floor(Math.random() * 2 ** 31)) },
   },
 });
@@ -22,23 +24,34 @@ if (unknown.length > 0) {
 }
 const seed = Number(values.seed);
 process.stderr.write(`torture: seed ${seed}\n`);
-const tallies: Tally[] = [];
-const leftOut: string[] = [];
-for (const fault of faults) {
-  if (positionals.length > 0 && !positionals.includes(fault.name)) continue;
+const chosen = faults.filter(({ name }) => positionals.length === 0 || positionals.includes(name));
+const leftOut = chosen.flatMap((fault) => {
   const why = fault.leftOut?.();
-  if (why !== undefined) {
-    leftOut.push(`left out: ${fault.name}: ${why}`);
-    continue;
-  }
+  return why === undefined ? [] : [`left out: ${fault.name}: ${why}`];
+});
+
+/** Tries one fault; what it throws is a problem of it. */
+async function tallied(fault: Fault): Promise<Tally[]> {
   const log = (text: string): void => void process.stderr.write(`torture: ${fault.name}: ${text}\n`);
   log(`${fault.promises}: ${fault.summary}`);
   try {
-    tallies.push(...(await tryFault(fault, { quick: values.quick, seed, log })));
+    const tallies = await tryFault(fault, { quick: values.quick, seed, log });
+    log('done');
+    return tallies;
   } catch (error) {
     const problems = [error instanceof Error ? (error.stack ?? error.message) : String(error)];
-    tallies.push({ fault: fault.name, tried: 0, batches: 0, lost: 0, twice: 0, detected: null, problems });
+    return [{ fault: fault.name, tried: 0, batches: 0, lost: 0, twice: 0, detected: null, problems }];
   }
 }
+
+// Each fault works in folders, queues and databases of its own, so that several may be tried at once.
+const waiting = chosen.filter((fault) => fault.leftOut?.() === undefined);
+const results = new Map<Fault, Tally[]>();
+const upNext = waiting.values();
+async function work(): Promise<void> {
+  for (const fault of upNext) results.set(fault, await tallied(fault));
+}
+await Promise.all(Array.from({ length: Math.max(1, Number(values.jobs)) }, work));
+const tallies = waiting.flatMap((fault) => results.get(fault)!);
 process.stdout.write(tableOf(tallies, leftOut));
 process.exitCode = tallies.length > 0 && tallies.every(isSound) ? 0 : 1;
