@@ -173,7 +173,7 @@ test('P7: whatever lies in a node’s spool, dispatch sends what is good once an
   assertBounded(t, 'dispatch', dispatched);
   assert.deepEqual(
     [dispatched.stderr, dispatched.code],
-    [`dsac-dispatch: ${damagedFiles(cases)} damaged file(s) set aside: see dsac spool ls corrupt\n`, 0],
+    [`dsac-dispatch: ${damagedFiles(cases)} damaged file(s) set aside: see dsac spool ls corrupt\n`, 65],
   );
   assertQuarantined(join(spool, 'corrupt'), cases);
   assert.deepEqual([...filesBelow(join(spool, 'new')), ...filesBelow(join(spool, 'queue'))], []);
@@ -241,7 +241,7 @@ test('P7: a file that cannot be read is held and told, and the others go on', {
     stderr,
     'dsac-process: 1 file(s) that cannot be read put on hold: see dsac spool ls hold --stack in\n',
   );
-  assert.equal(code, 0);
+  assert.equal(code, 65);
   assert.match(reasonOf(join(spool, 'hold'), 'unreadable.jsonl'), /permission denied/i);
   chmodSync(join(spool, 'hold/unreadable.jsonl'), 0o600);
   await home.run('spool', 'release', 'hold', '--stack', 'in');

@@ -125,12 +125,11 @@ export async function deliver(run: DeliverRun, posts: readonly Post[]): Promise<
   await run.spool.create();
   const supply = new Supply();
   const driven = posts.filter(({ name }) => run.only?.includes(name) ?? true);
-  const [routing, ...working] = await Promise.allSettled([
-    routeOrWhy(run, posts, supply),
-    ...driven.map((post) => runPost(run, post, supply)),
-  ] as const);
-  if (routing.status === 'rejected') throw routing.reason;
-  const deliveries = working.map((one) => (one as PromiseFulfilledResult<Delivery>).value);
+  const routing = routeOrWhy(run, posts, supply);
+  // What it rejects with is thrown below.
+  routing.catch(() => {});
+  const deliveries = await Promise.all(driven.map((post) => runPost(run, post, supply)));
+  const routed = await routing;
   const left = await orphans(run, posts);
-  return { ...routing.value, deliveries, orphans: left };
+  return { ...routed, deliveries, orphans: left };
 }

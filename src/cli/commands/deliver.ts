@@ -3,7 +3,7 @@ import type { HandlerFolder } from '../../run/configured.ts';
 import type { Delivered } from '../../run/deliver.ts';
 import type { Delivery, Post } from '../../run/post.ts';
 import { isIdle } from '../../spool/idle.ts';
-import type { Gate } from '../../spool/route.ts';
+import type { Gate, Routed } from '../../spool/route.ts';
 import { EXIT } from '../exit.ts';
 import {
   type CommonOptions,
@@ -94,6 +94,12 @@ function isNothingToDo({ stack }: Side, options: CommonOptions): boolean {
   return isIdle(pathsFor(options)[stack]);
 }
 
+/** Whether routing has set something aside for a person. */
+function isToLookAt(routed: Routed | undefined): boolean {
+  const { corrupt = 0, unreadable = 0, forged = 0, strange = 0 } = routed ?? {};
+  return corrupt + unreadable + forged + strange > 0;
+}
+
 async function runDeliver(side: Side, names: string[], options: DeliverOptions): Promise<void> {
   if (names.length === 0 && !options.list && !options.verbose && isNothingToDo(side, options)) return;
   const setting = await prepare(side.program, options);
@@ -132,7 +138,7 @@ async function runDeliver(side: Side, names: string[], options: DeliverOptions):
     deliveries.some(({ outcome, failed }) => outcome === 'down' || failed > 0)
   )
     process.exitCode = EXIT.tempfail;
-  else if (done.routed?.forged || done.routed?.strange) process.exitCode = EXIT.data;
+  else if (isToLookAt(done.routed)) process.exitCode = EXIT.data;
 }
 
 /** What decides which batches processors see. A relay, which only sends on, leaves that to where they arrive. */
