@@ -52,19 +52,25 @@ export function isSound({ lost, twice, problems }: Tally): boolean {
   return lost === 0 && twice === 0 && problems.length === 0;
 }
 
-/** Runs a fault in a scope of its own. */
-export async function tryFault(
-  fault: Fault,
+/** Does work in a scope of its own, which is gone when it ends. `name` is what its folder begins with. */
+export async function inScope<T>(
+  name: string,
   { quick, seed, log }: Pick<Scope, 'quick' | 'seed' | 'log'>,
-): Promise<Tally[]> {
-  const scratch = mkdtempSync(join(tmpdir(), `dsac-torture-${fault.name}-`));
+  work: (scope: Scope) => Promise<T>,
+): Promise<T> {
+  const scratch = mkdtempSync(join(tmpdir(), `${name}-`));
   const deferred: (() => unknown)[] = [];
   try {
-    return await fault.run({ quick, seed, scratch, log, defer: (work) => deferred.push(work) });
+    return await work({ quick, seed, scratch, log, defer: (later) => deferred.push(later) });
   } finally {
-    for (const work of deferred.reverse()) await work();
+    for (const later of deferred.reverse()) await later();
     rmSync(scratch, { recursive: true, force: true });
   }
+}
+
+/** Runs a fault in a scope of its own. */
+export async function tryFault(fault: Fault, scope: Pick<Scope, 'quick' | 'seed' | 'log'>): Promise<Tally[]> {
+  return inScope(`dsac-torture-${fault.name}`, scope, (own) => fault.run(own));
 }
 
 /** Numbers in [0, 1) that follow from the seed alone (mulberry32). */

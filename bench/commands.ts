@@ -1,0 +1,86 @@
+/** Runs commands to their end and measures them from outside, the built `dsac` among them. */
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { pathsBelow } from '../src/config/paths.ts';
+import { init } from '../src/run/init.ts';
+import { install } from '../test/helpers/apt.ts';
+import { installed } from '../test/helpers/private-services.ts';
+import type { Scope } from './bench.ts';
+
+export type Command = readonly [program: string, ...args: string[]];
+
+const dsacBin = fileURLToPath(new URL('../bin/dsac.js', import.meta.url));
+/** No command may take longer, in ms. */
+const DEADLINE = 600_000;
+
+/** A process of the same Node that does nothing. */
+export const BARE_NODE: Command = [process.execPath, '-e', '0'];
+
+export function dsac(...args: string[]): Command {
+  return [process.execPath, dsacBin, ...args];
+}
+
+interface Ended {
+  readonly ms: number;
+  readonly stderr: string;
+}
+
+/** Runs a command and answers its time by the wall and what it said on stderr. Throws when it does not end with 0. */
+function run([program, ...args]: Command): Ended {
+  const before = performance.now();
+  const { status, signal, stderr, error } = spawnSync(program, args, {
+    encoding: 'utf8',
+    stdio: ['ignore', 'ignore', 'pipe'],
+    timeout: DEADLINE,
+    env: { ...process.env, DSAC_HOME: '', DSAC_CONFIG: '', NODE_OPTIONS: '', TZ: 'UTC', LC_ALL: 'C.UTF-8' },
+  });
+  const ms = performance.now() - before;
+  if (status !== 0)
+    throw new Error(`${[program, ...args].join(' ')}: exit ${status ?? signal}: ${stderr}`, { cause: error });
+  return { ms, stderr };
+}
+
+/** The time by the wall that a command takes, in ms. */
+export function wallMs(command: Command): number {
+  return run(command).ms;
+}
+
+/** The CPU time that a command and all that it starts take, in seconds. */
+export function cpuSeconds(command: Command): number {
+  const { stderr } = run(['bash', '-c', 'TIMEFORMAT="%3U %3S"; time "$@"', 'bash', ...command]);
+  const times = /([\d.]+) ([\d.]+)\s*$/.exec(stderr);
+  if (!times) throw new Error(`bash says no times: ${stderr}`);
+  return Number(times[1]) + Number(times[2]);
+}
+
+/** The most memory that a command had resident, in MiB (getrusage(2), ru_maxrss). */
+export function peakMiB(command: Command): number {
+  const { stderr } = run(['/usr/bin/time', '-f', '%M', ...command]);
+  return Number(stderr.trim().split('\n').at(-1)) / 1024;
+}
+
+/** Makes an installation below the scope's folder, with this configuration when one is given; answers its home. */
+export async function home({ scratch }: Pick<Scope, 'scratch'>, name: string, config = ''): Promise<string> {
+  const path = join(scratch, name);
+  mkdirSync(join(path, 'etc/dsac'), { recursive: true });
+  if (config !== '') writeFileSync(join(path, 'etc/dsac/dsac.yaml'), config);
+  await init(pathsBelow(path), 'all');
+  return path;
+}
+
+/**
+ * Sees to it that a program of a Debian package is there. Answers why it is not, or undefined. The quick form installs nothing.
+ */
+export function lacks(
+  { quick, log }: Pick<Scope, 'quick' | 'log'>,
+  program: string,
+  packages: readonly string[] = [program],
+): string | undefined {
+  if (installed(program) !== undefined) return undefined;
+  if (quick) return `${program} is not installed`;
+  log(`installing ${packages.join(' ')}`);
+  const failed = install(packages);
+  return installed(program) === undefined ? (failed ?? `${program} is not installed`) : undefined;
+}
