@@ -27,8 +27,8 @@ interface Ended {
   readonly stderr: string;
 }
 
-/** Runs a command and answers its time by the wall and what it said on stderr. Throws when it does not end with 0. */
-function run([program, ...args]: Command): Ended {
+/** Runs a command and answers its time by the wall and what it said on stderr. Throws when it ends otherwise than with one of these codes. */
+function run([program, ...args]: Command, codes: readonly number[] = [0]): Ended {
   const before = performance.now();
   const { status, signal, stderr, error } = spawnSync(program, args, {
     encoding: 'utf8',
@@ -37,14 +37,14 @@ function run([program, ...args]: Command): Ended {
     env: { ...process.env, DSAC_HOME: '', DSAC_CONFIG: '', NODE_OPTIONS: '', TZ: 'UTC', LC_ALL: 'C.UTF-8' },
   });
   const ms = performance.now() - before;
-  if (status !== 0)
+  if (status === null || !codes.includes(status))
     throw new Error(`${[program, ...args].join(' ')}: exit ${status ?? signal}: ${stderr}`, { cause: error });
   return { ms, stderr };
 }
 
-/** The time by the wall that a command takes, in ms. */
-export function wallMs(command: Command): number {
-  return run(command).ms;
+/** The time by the wall that a command takes, in ms; it must end with one of these codes. */
+export function wallMs(command: Command, codes: readonly number[] = [0]): number {
+  return run(command, codes).ms;
 }
 
 /** The CPU time that a command and all that it starts take, in seconds. */
