@@ -100,3 +100,8 @@ export function fill({ folder }: Stock, spool: string): void {
 export function filesIn(spool: string, directory: string): number {
   return readdirSync(join(spool, directory)).length;
 }
+
+/** Throws unless all has arrived: what was lost takes no time. */
+export function expected(what: string, count: number, found: number): void {
+  if (found !== count) throw new Error(`${what}: ${found}, expected ${count}`);
+}

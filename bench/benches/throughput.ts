@@ -14,7 +14,7 @@ import {
 } from '../bench.ts';
 import { drain, messagesOf, publish, purge, waiting } from '../broker.ts';
 import { dsac, home, lacks, wallMs } from '../commands.ts';
-import { empty, filesIn, fill, makeStock, type Stock } from '../stock.ts';
+import { empty, expected, filesIn, fill, makeStock, type Stock } from '../stock.ts';
 import { eventsASecond } from '../syslog-ng.ts';
 
 const MB = 1_000_000;
@@ -26,19 +26,14 @@ interface Place {
   readonly home: string;
 }
 
-async function must(what: string, expected: number, found: number | Promise<number>): Promise<void> {
-  const is = await found;
-  if (is !== expected) throw new Error(`${what}: ${is}, expected ${expected}`);
-}
-
 /** The seconds that `dsac dispatch` takes from the spool into the queue, from its start to its end. */
 async function dispatched({ name, home }: Place, stock: Stock): Promise<number> {
   const { out } = pathsBelow(home);
   await purge(name);
   fill(stock, out);
   const seconds = wallMs(dsac('dispatch', 'broker', '--home', home)) / 1000;
-  await must('messages in the queue', stock.batches.length, waiting(name));
-  await must('files left in the spool', 0, filesIn(out, 'queue/broker'));
+  expected('messages in the queue', stock.batches.length, await waiting(name));
+  expected('files left in the spool', 0, filesIn(out, 'queue/broker'));
   return seconds;
 }
 
@@ -83,7 +78,7 @@ class Freight {
       async () => {
         await republish();
         const seconds = consumed(place);
-        await must('messages left in the queue', 0, waiting(place.name));
+        expected('messages left in the queue', 0, await waiting(place.name));
         return seconds;
       },
       async () => {
