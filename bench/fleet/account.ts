@@ -1,16 +1,8 @@
 /** What was measured, per node and day; and what follows from it for fleets of any size. Pure. */
 import { randomUUID } from 'node:crypto';
-import type { Kept, Round } from './centre.ts';
-import { processingOf } from './centre.ts';
+import { type Idle, type Kept, processingOf, type Round } from './centre.ts';
 import { busiestSecond, type Connecting, SPLAY_SECONDS } from './connections.ts';
 import { RUNS } from './day.ts';
-
-/** CPU seconds of commands that find nothing to do. */
-export interface Idle {
-  readonly dispatch: number;
-  readonly consume: number;
-  readonly process: number;
-}
 
 /** How much of a core one process may be busy on average: what was not sent for an hour is then made up for within an hour. */
 const BUSY = 0.5;

@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { type Paths, pathsBelow } from '../../src/config/paths.ts';
+import { init } from '../../src/run/init.ts';
 import { segmentNamer } from '../../src/spool/names.ts';
 import { onDatabase } from '../../test/helpers/services.ts';
 import { deleteAll } from '../../test/torture/exchange.ts';
@@ -38,6 +39,13 @@ export interface Round {
   /** CPU seconds of the servers in this round. */
   readonly broker: number;
   readonly database: number;
+}
+
+/** CPU seconds of commands that find nothing to do. */
+export interface Idle {
+  readonly dispatch: number;
+  readonly consume: number;
+  readonly process: number;
 }
 
 /** Bytes on disk. */
@@ -73,6 +81,8 @@ export class Centre {
   readonly #broker: ServerMeter;
   readonly #database: ServerMeter | undefined;
   readonly #schema = `dsac_fleet_${randomBytes(8).toString('hex')}`;
+  /** Whether the next round processes in two runs. */
+  #apart = false;
   /** How many events of changes and logs went in. */
   #told = 0;
 
@@ -109,7 +119,7 @@ export class Centre {
     for (const [paths, config] of configs) {
       mkdirSync(paths.etc, { recursive: true });
       writeFileSync(join(paths.etc, 'dsac.yaml'), `${config}quota: { out: 50GiB, in: 50GiB }\n`);
-      await dsac(paths.home, 'init');
+      await init(paths, 'all');
     }
     await dsac(this.#centre.home, 'consume', '--setup');
   }
@@ -120,14 +130,12 @@ export class Centre {
     return url.href;
   }
 
-  /** What each command costs when there is nothing to do, as its cost at any size: CPU seconds, the median of `times`. */
-  async idle(
-    times: number,
-  ): Promise<{ readonly dispatch: number; readonly consume: number; readonly process: number }> {
+  /** What each command costs when there is nothing to do: the median of five. */
+  async idle(): Promise<Idle> {
     const median = async ({ home }: Paths, command: string): Promise<number> => {
       const costs: number[] = [];
-      for (let run = 0; run < times; run++) costs.push((await dsac(home, command)).cpu);
-      return costs.sort((a, b) => a - b)[Math.floor(times / 2)]!;
+      for (let run = 0; run < 5; run++) costs.push((await dsac(home, command)).cpu);
+      return costs.sort((a, b) => a - b)[2]!;
     };
     return {
       dispatch: await median(this.#relay, 'dispatch'),
@@ -136,18 +144,21 @@ export class Centre {
     };
   }
 
-  /** Sends these batches all the way, and measures each part. `apart`: archive and store in runs of their own. */
-  async round(sent: readonly Sent[], apart: boolean): Promise<Round> {
+  /** Sends these batches all the way, and measures each part. Every second time archive and store are runs of their own. */
+  async round(sent: readonly Sent[]): Promise<Round> {
+    const apart = this.#apart;
+    this.#apart = !apart;
     this.#pour(sent);
+    // Named, so that a try that failed is not followed by a wait.
     this.#broker.read();
-    const dispatch = await dsac(this.#relay.home, 'dispatch');
+    const dispatch = await dsac(this.#relay.home, 'dispatch', 'broker');
     const consume = await dsac(this.#centre.home, 'consume');
     const broker = this.#broker.read();
     this.#database?.read();
     const { home } = this.#centre;
     const processing = apart
       ? { archive: await dsac(home, 'process', 'archive'), store: await dsac(home, 'process', 'store') }
-      : { process: await dsac(home, 'process') };
+      : { process: await dsac(home, 'process', 'archive', 'store') };
     return {
       batches: sent.length,
       events: sent.reduce((sum, { events }) => sum + events, 0),

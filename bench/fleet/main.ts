@@ -8,17 +8,8 @@ import { columns } from '../../src/cli/output/columns.ts';
 import { decode } from '../../src/spool/decode.ts';
 import { type PrivateService, startMariaDb, startRabbitMq } from '../../test/helpers/private-services.ts';
 import { amqpUrl, mysqlUrl } from '../../test/helpers/services.ts';
-import {
-  apartRatio,
-  type Idle,
-  measuredRows,
-  type NodeDay,
-  nodeDay,
-  rough,
-  SIZES,
-  sizeRows,
-} from './account.ts';
-import { Centre, type Kept, type Round } from './centre.ts';
+import { apartRatio, measuredRows, type NodeDay, nodeDay, rough, SIZES, sizeRows } from './account.ts';
+import { Centre, type Idle, type Kept, type Round } from './centre.ts';
 import { type Connecting, connecting } from './connections.ts';
 import { Fleet, RUNS } from './day.ts';
 import { type Model, modelOfThisMachine } from './model.ts';
@@ -40,7 +31,7 @@ const { values } = parseArgs({
 });
 
 /** Rounds that the played part of the day is cut into. */
-const ROUNDS = values.quick ? 2 : 10;
+const ROUNDS = values.quick ? 1 : 10;
 
 const began = performance.now();
 const say = (text: string): void =>
@@ -60,7 +51,7 @@ function whole(
 }
 
 const nodes = whole('nodes', values.nodes, values.quick ? 50 : 1000, 1_000_000);
-const runs = whole('runs', values.runs, values.quick ? 24 : RUNS, RUNS);
+const runs = whole('runs', values.runs, values.quick ? 12 : RUNS, RUNS);
 const seed = whole('seed', values.seed, 1, 2 ** 20);
 
 /** Batches in rounds of about so many. */
@@ -80,7 +71,7 @@ function* inRounds(sent: Iterable<Sent>, batches: number): Generator<Sent[]> {
 async function play(centre: Centre, sent: Iterable<Sent>, batches: number): Promise<Round[]> {
   const rounds: Round[] = [];
   for (const lot of inRounds(sent, batches)) {
-    const round = await centre.round(lot, rounds.length % 2 === 1);
+    const round = await centre.round(lot);
     rounds.push(round);
     const spent = ['dispatch', 'consume', 'process', 'archive', 'store'] as const;
     say(
@@ -135,7 +126,6 @@ async function bench(broker: string, database: string | undefined): Promise<bool
   say(`seed ${seed}: ${nodes} nodes, ${fleet.full} of them with whole inventories, ${runs} of ${RUNS} runs`);
   const centre = await Centre.make({ broker, ...(database === undefined ? {} : { database }) });
   try {
-    const idle: Idle = await centre.idle(values.quick ? 1 : 5);
     say('first contact');
     const contact = await play(centre, fleet.contact(), Math.max(1000, nodes));
     const before = await centre.kept();
@@ -147,6 +137,7 @@ async function bench(broker: string, database: string | undefined): Promise<bool
     );
     if (values.quick) print('no cost is worked out from so few: they only show that the way is whole');
     else {
+      const idle = await centre.idle();
       const day = nodeDay(rounds, { nodes, runs, idle, connect: await connects(broker, model), grown });
       printCosts(day, idle, rounds);
       if (fleet.full === nodes) printContact(contact, before);

@@ -8,6 +8,8 @@ const dsacBin = fileURLToPath(new URL('../../bin/dsac.js', import.meta.url));
 const TICKS = 100;
 /** No command works for longer than this, in ms. */
 const COMMAND_DEADLINE = 1_800_000;
+/** How often one that could not get on is run again. */
+const TRIES = 5;
 
 /** CPU and wall seconds. */
 export interface Spent {
@@ -36,14 +38,16 @@ function cpuOf(pid: number): number {
   return (stat[11]! + stat[12]!) / TICKS;
 }
 
-/** Runs one `dsac` command to its end and answers what it cost. Throws with what it said when it does not end with 0. Never two at once. */
-export async function dsac(home: string, ...args: string[]): Promise<Spent> {
-  const before = endedChildren();
-  const began = performance.now();
+/** Aborted when this process is told to stop: then the command that runs is ended, and whoever waits for it cleans up. */
+const stopped = new AbortController();
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stopped.abort());
+
+async function run(home: string, args: readonly string[]): Promise<{ code: number | null; said: string }> {
   const child = spawn(process.execPath, [dsacBin, ...args, '--home', home], {
     env: { ...process.env, DSAC_HOME: '', DSAC_CONFIG: '', NODE_OPTIONS: '', TZ: 'UTC' },
     stdio: ['ignore', 'ignore', 'pipe'],
     timeout: COMMAND_DEADLINE,
+    signal: stopped.signal,
   });
   let said = '';
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
@@ -52,8 +56,23 @@ export async function dsac(home: string, ...args: string[]): Promise<Spent> {
   const code = await new Promise<number | null>((settle, reject) =>
     child.once('error', reject).once('close', settle),
   );
-  if (code !== 0) throw new Error(`dsac ${args.join(' ')}: exit ${code}\n${said}`);
-  return { cpu: endedChildren() - before, wall: (performance.now() - began) / 1000 };
+  return { code, said };
+}
+
+/**
+ * Runs one `dsac` command to its end and answers what it cost. One that could not get on (exit 69 or 75, as when a server does not answer in time on a
+ * busy machine) is run again as cron would; what it had done counts. Throws with what it said when it ends otherwise. Never two at once.
+ */
+export async function dsac(home: string, ...args: string[]): Promise<Spent> {
+  const before = endedChildren();
+  const began = performance.now();
+  for (let left = TRIES; ; left--) {
+    const { code, said } = await run(home, args);
+    if (code === 0) return { cpu: endedChildren() - before, wall: (performance.now() - began) / 1000 };
+    if (left === 0 || (code !== 69 && code !== 75))
+      throw new Error(`dsac ${args.join(' ')}: exit ${code}\n${said}`);
+    process.stderr.write(`fleet: dsac ${args.join(' ')}: exit ${code}, once more: ${said.trim()}\n`);
+  }
 }
 
 /** Adds up what was spent. */
