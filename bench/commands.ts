@@ -55,10 +55,15 @@ export function cpuSeconds(command: Command): number {
   return Number(times[1]) + Number(times[2]);
 }
 
-/** The most memory that a command had resident, in MiB (getrusage(2), ru_maxrss). */
+/** The time by the wall that a command takes, and the most memory that it had resident (getrusage(2), ru_maxrss). */
+export function costOf(command: Command): { readonly ms: number; readonly mib: number } {
+  const { ms, stderr } = run(['/usr/bin/time', '-f', '%M', ...command]);
+  return { ms, mib: Number(stderr.trim().split('\n').at(-1)) / 1024 };
+}
+
+/** The most memory that a command had resident, in MiB. */
 export function peakMiB(command: Command): number {
-  const { stderr } = run(['/usr/bin/time', '-f', '%M', ...command]);
-  return Number(stderr.trim().split('\n').at(-1)) / 1024;
+  return costOf(command).mib;
 }
 
 /** Makes an installation below the scope's folder, with this configuration when one is given; answers its home. */

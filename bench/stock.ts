@@ -1,10 +1,20 @@
 /** Batches of many events, sealed as agents would have written them: made once, and given to spools by hard link, as often as they are needed. */
 import { randomUUID } from 'node:crypto';
-import { closeSync, fsyncSync, linkSync, mkdirSync, openSync, readdirSync, rmSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  fsyncSync,
+  linkSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import type { Batch, BatchEvent } from '../src/spool/batch.ts';
 import { batchFile } from '../src/spool/names.ts';
-import { FakeNode } from '../test/helpers/batches.ts';
+import { FakeNode, plainEvent } from '../test/helpers/batches.ts';
 import { randomFrom } from '../test/torture/fault.ts';
 import type { Scope } from './bench.ts';
 
@@ -80,6 +90,15 @@ export function makeStock(
     bytes += batch.bytes.length;
   }
   return { batches, events, bytes, folder };
+}
+
+/** Writes many batches of one event each into a folder, not durably: only for what is not lost by it, how long they are looked through. */
+export function makeBacklog(folder: string, count: number): void {
+  const nodes = Array.from({ length: 20 }, (_, n) => new FakeNode(randomUUID(), `web${n + 1}`));
+  for (let n = 0; n < count; n++) {
+    const { header, bytes } = nodes[n % nodes.length]!.next(AGENT, 'log', [plainEvent(n)]);
+    writeFileSync(join(folder, batchFile(header)), bytes);
+  }
 }
 
 /** Takes what is new out of a spool; answers its folder, which is there then. */
