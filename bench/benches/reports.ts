@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { canonical } from '../../src/spool/canonical.ts';
 import { storedDate, toStored } from '../../src/store/times.ts';
 import {
   absolute,
@@ -43,7 +44,18 @@ function rowText(line: string): string {
     string,
     unknown
   >;
-  return JSON.stringify([toStored(String(time)), node, host, action, name, arch, from, to, by, source]);
+  return JSON.stringify([
+    toStored(String(time)),
+    node,
+    host,
+    action,
+    name,
+    arch,
+    from,
+    to,
+    canonical(by),
+    source,
+  ]);
 }
 
 class Asked {
