@@ -105,6 +105,9 @@ export function absolute(name: string, unit: string, values: readonly number[], 
   };
 }
 
+/** Why other programs are left out where only ours are tried. */
+export const NOT_QUICK = 'not in the quick form';
+
 /** The line of what could not be measured here. */
 export function leftOut(name: string, why: string): Line {
   return { name: `${name}: ${why}`, ours: '-', theirs: '-', ratio: '-', target: '-', verdict: 'left out' };

@@ -38,7 +38,10 @@ function run([program, ...args]: Command, codes: readonly number[] = [0]): Ended
   });
   const ms = performance.now() - before;
   if (status === null || !codes.includes(status))
-    throw new Error(`${[program, ...args].join(' ')}: exit ${status ?? signal}: ${stderr}`, { cause: error });
+    throw new Error(
+      `${[program, ...args].join(' ')}: exit ${status ?? signal} after ${ms.toFixed(0)} ms: ${stderr}`,
+      { cause: error },
+    );
   return { ms, stderr };
 }
 
@@ -75,9 +78,7 @@ export async function home({ scratch }: Pick<Scope, 'scratch'>, name: string, co
   return path;
 }
 
-/**
- * Sees to it that a program of a Debian package is there. Answers why it is not, or undefined. The quick form installs nothing.
- */
+/** Sees to it that a program of a Debian package is there. Answers why it is not, or undefined. The quick form installs nothing. */
 export function lacks(
   { quick, log }: Pick<Scope, 'quick' | 'log'>,
   program: string,

@@ -3,7 +3,7 @@
  * all of it was measured in full. `--quick` tries that every bench works, on little, and judges no figure.
  */
 import { writeFileSync } from 'node:fs';
-import { parseArgs } from 'node:util';
+import { inspect, parseArgs } from 'node:util';
 import { globalSetup, globalTeardown } from '../test/helpers/global-setup.ts';
 import { servicesLeftOut } from '../test/helpers/services.ts';
 import { inScope } from '../test/torture/fault.ts';
@@ -62,7 +62,7 @@ try {
       lines.push(...(await measure(bench)));
     } catch (error) {
       process.exitCode = 1;
-      process.stderr.write(`bench: error: ${bench.name}: ${error instanceof Error ? error.stack : error}\n`);
+      process.stderr.write(`bench: error: ${bench.name}: ${inspect(error)}\n`);
     }
   }
 } finally {

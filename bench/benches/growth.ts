@@ -12,8 +12,8 @@ import { costOf, dsac, home, lacks, wallMs } from '../commands.ts';
 import { empty, expected, makeBacklog, makeStock, type Stock } from '../stock.ts';
 
 /** Batches that wait to be dispatched; and those that are consumed and processed. */
-const FULL = { backlog: [200_000, 1_000], batches: [40_000, 10_000] } as const;
-const QUICK = { backlog: [2_000, 200], batches: [800, 200] } as const;
+const FULL = { backlog: [200_000, 1_000], batches: [30_000, 10_000] } as const;
+const QUICK = { backlog: [2_000, 200], batches: [400, 100] } as const;
 const DEADLINE = 120_000;
 
 /** A host with a backlog that its dispatcher begins with again and again. */
@@ -80,11 +80,15 @@ const STEPS = ['consume', 'process archive', 'process store'] as const;
 /** What each step costs for a stock: ms for a batch, and its peak memory in MiB. */
 type Costs = Record<(typeof STEPS)[number], { readonly ms: number; readonly mib: number }>;
 
-async function costs(scope: Scope, stock: Stock, queue: string): Promise<Costs> {
-  const broker = `url: ${amqpUrl()}, exchange: ${queue}`;
+/** Makes an empty centre that takes batches from this queue. */
+async function centre(scope: Scope, queue: string): Promise<string> {
   rmSync(join(scope.scratch, 'centre'), { recursive: true, force: true });
-  const path = await home(scope, 'centre', `consume: { ${broker}, queue: ${queue} }\n`);
-  wallMs(dsac('consume', '--setup', '--home', path));
+  const consume = `consume: { url: ${amqpUrl()}, exchange: ${queue}, queue: ${queue} }\n`;
+  return home(scope, 'centre', consume);
+}
+
+async function costs(scope: Scope, stock: Stock, queue: string): Promise<Costs> {
+  const path = await centre(scope, queue);
   await publish(queue, await messagesOf(stock));
   const found: Partial<Costs> = {};
   for (const step of STEPS) {
@@ -99,6 +103,7 @@ async function flatness(scope: Scope): Promise<Line[]> {
   const missing = lacks(scope, '/usr/bin/time', ['time']);
   if (missing !== undefined) return [leftOut('cost of a batch', missing)];
   const queue = ownExchange(scope);
+  wallMs(dsac('consume', '--setup', '--home', await centre(scope, queue)));
   const [many, few] = (scope.quick ? QUICK : FULL).batches;
   const stock = (batches: number): Stock =>
     makeStock(scope, `stock-${batches}`, { batches, batchBytes: 1000, nodes: 100 });

@@ -1,4 +1,6 @@
 /** Events on their way through a broker, durable at both ends: from a node's spool into a quorum queue, and from there into the centre's. */
+import { readdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
 import { pathsBelow } from '../../src/config/paths.ts';
 import { amqpUrl } from '../../test/helpers/services.ts';
 import { ownExchange } from '../../test/torture/exchange.ts';
@@ -8,6 +10,7 @@ import {
   compared,
   type Line,
   leftOut,
+  NOT_QUICK,
   type Pair,
   pairsOf,
   type Scope,
@@ -19,7 +22,10 @@ import { eventsASecond } from '../syslog-ng.ts';
 
 const MB = 1_000_000;
 /** Bytes of all batches that a figure is taken from. */
-const [FULL, QUICK] = [96 * MB, 2 * MB];
+const [FULL, QUICK] = [64 * MB, 2 * MB];
+
+/** Runs of `dsac consume` after which all must have come. */
+const MOST_RUNS = 5;
 
 interface Place {
   readonly name: string;
@@ -37,10 +43,19 @@ async function dispatched({ name, home }: Place, stock: Stock): Promise<number> 
   return seconds;
 }
 
-/** The seconds that `dsac consume` takes from the queue into fsynced segments. */
-function consumed({ home }: Place): number {
-  empty(pathsBelow(home).in);
-  return wallMs(dsac('consume', '--home', home)) / 1000;
+/**
+ * The seconds that `dsac consume` takes from the queue into fsynced segments. A run may leave before the queue is empty where the broker, in haste,
+ * says that it is: then the next run takes the rest, as under cron, and its time counts too.
+ */
+function consumed(scope: Scope, { home }: Place, stock: Stock): number {
+  const segments = empty(pathsBelow(home).in);
+  const taken = (): number =>
+    readdirSync(segments).reduce((sum, name) => sum + statSync(join(segments, name)).size, 0);
+  let [ms, runs] = [0, 0];
+  for (; runs < MOST_RUNS && taken() < stock.bytes; runs++) ms += wallMs(dsac('consume', '--home', home));
+  if (runs > 1) scope.log(`dsac consume left ${runs - 1} times while there were messages in the queue`);
+  expected('bytes in segments', stock.bytes, taken());
+  return ms / 1000;
 }
 
 const perSecond = (amount: number, pairs: readonly Pair[]): Pair[] =>
@@ -77,9 +92,7 @@ class Freight {
       pairsOf(this.#scope),
       async () => {
         await republish();
-        const seconds = consumed(place);
-        expected('messages left in the queue', 0, await waiting(place.name));
-        return seconds;
+        return consumed(this.#scope, place, stock);
       },
       async () => {
         await republish();
@@ -97,14 +110,15 @@ class Freight {
 
 async function besideSyslogNg(scope: Scope, place: Place, freight: Freight): Promise<Line> {
   const title = 'spool to RabbitMQ, and syslog-ng through a reliable disk buffer';
-  const why = lacks(scope, 'syslog-ng', ['syslog-ng-core', 'syslog-ng-mod-amqp']);
+  const packages = ['syslog-ng-core', 'syslog-ng-mod-amqp'];
+  const why = scope.quick ? NOT_QUICK : lacks(scope, 'syslog-ng', packages);
   if (why !== undefined) return leftOut(title, why);
   const pairs = await alternate(
     pairsOf(scope),
     () => freight.events(),
     async () => {
       await purge(place.name);
-      return eventsASecond(scope, place.name, scope.quick ? 2_000 : 40_000);
+      return eventsASecond(scope, place.name, 40_000);
     },
   );
   return compared(title, 'events/s', pairs, { atLeast: 30 });
