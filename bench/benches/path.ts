@@ -10,7 +10,7 @@ import { dsac, home, wallMs } from '../commands.ts';
 import { expected, fill, makeStock, type Stock } from '../stock.ts';
 
 const BATCH_BYTES = 64 * 1024;
-const [FULL, QUICK] = [400, 20];
+const [FULL, QUICK] = [250, 20];
 
 /** Sends a stock all the way with these commands; answers events a second. */
 async function travel(

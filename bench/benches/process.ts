@@ -10,7 +10,7 @@ import { shareOf } from '../profile.ts';
 import { expected, fill, makeStock, type Stock } from '../stock.ts';
 
 const BATCH_BYTES = 64 * 1024;
-const [FULL, QUICK] = [400, 20];
+const [FULL, QUICK] = [250, 20];
 /** What proves a batch: its digest, its signature, whether its node may sign so, and the centre's own chain of heads. */
 const PROOF = new Set(['badSignature', 'objection', 'admit']);
 

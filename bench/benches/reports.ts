@@ -19,7 +19,7 @@ import { type Command, dsac, home, lacks, peakMiB, wallMs } from '../commands.ts
 import { expected } from '../stock.ts';
 import { AGENTS, makeYear } from '../year.ts';
 
-const FULL = { events: 2_000_000, nodes: 1000 };
+const FULL = { events: 1_000_000, nodes: 1000 };
 const QUICK = { events: 20_000, nodes: 50 };
 const DAY = 86_400_000;
 const PEER = fileURLToPath(new URL('../peers/package-rows.ts', import.meta.url));

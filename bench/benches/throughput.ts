@@ -22,7 +22,7 @@ import { eventsASecond } from '../syslog-ng.ts';
 
 const MB = 1_000_000;
 /** Bytes of all batches that a figure is taken from. */
-const [FULL, QUICK] = [64 * MB, 2 * MB];
+const [FULL, QUICK] = [48 * MB, 2 * MB];
 
 /** Runs of `dsac consume` after which all must have come. */
 const MOST_RUNS = 5;
