@@ -25,9 +25,11 @@ if (unknown.length > 0) {
 const seed = Number(values.seed);
 process.stderr.write(`torture: seed ${seed}\n`);
 const chosen = faults.filter(({ name }) => positionals.length === 0 || positionals.includes(name));
-const leftOut = chosen.flatMap((fault) => {
+const leftOut: string[] = [];
+const waiting = chosen.filter((fault) => {
   const why = fault.leftOut?.();
-  return why === undefined ? [] : [`left out: ${fault.name}: ${why}`];
+  if (why !== undefined) leftOut.push(`left out: ${fault.name}: ${why}`);
+  return why === undefined;
 });
 
 /** Tries one fault; what it throws is a problem of it. */
@@ -36,7 +38,8 @@ async function tallied(fault: Fault): Promise<Tally[]> {
   log(`${fault.promises}: ${fault.summary}`);
   try {
     const tallies = await tryFault(fault, { quick: values.quick, seed, log });
-    log('done');
+    // Told at once: a run that is stopped has said what it knows.
+    log(`done\n${tableOf(tallies, [])}`);
     return tallies;
   } catch (error) {
     const problems = [error instanceof Error ? (error.stack ?? error.message) : String(error)];
@@ -45,7 +48,6 @@ async function tallied(fault: Fault): Promise<Tally[]> {
 }
 
 // Each fault works in folders, queues and databases of its own, so that several may be tried at once.
-const waiting = chosen.filter((fault) => fault.leftOut?.() === undefined);
 const results = new Map<Fault, Tally[]>();
 const upNext = waiting.values();
 async function work(): Promise<void> {
