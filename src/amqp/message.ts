@@ -86,7 +86,10 @@ export async function unpack({
   };
 }
 
-/** A property that anyone may have set, short and quoted. */
+/** A property that anyone may have set, short and quoted; what is no text is only named, as it may throw when it is made one. */
 function shown(property: unknown): string {
-  return property === undefined ? 'none' : JSON.stringify(String(property).slice(0, 60));
+  if (property === undefined) return 'none';
+  return typeof property === 'string'
+    ? JSON.stringify(property.slice(0, 60))
+    : `no text (${typeof property})`;
 }

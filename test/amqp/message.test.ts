@@ -57,6 +57,9 @@ test('what is not a batch is told with its reason and never thrown', async () =>
   assert.match((await reasons(small.bytes, { type: undefined }))[0]!, /has none/);
   assert.match((await reasons(small.bytes, { contentEncoding: 'gzip' }))[0]!, /content-encoding: .*"gzip"/);
   assert.match((await reasons(small.bytes, { contentEncoding: 'zstd' }))[0]!, /not readable zstd/);
+  const unprintable = { toString: undefined } as unknown as string;
+  assert.match((await reasons(small.bytes, { type: unprintable }))[0]!, /type: .* no text \(object\)/);
+  assert.match((await reasons(small.bytes, { contentEncoding: unprintable }))[0]!, /no text \(object\)/);
   assert.match((await reasons(large.bytes.subarray(0, -10)))[0]!, /cut/);
 });
 
