@@ -110,7 +110,7 @@ export async function declareTopology(broker: Broker, { exchange, queue }: Topol
   await alone(broker, (channel) => channel.bindQueue(queue, exchange, BINDING));
 }
 
-/** How many messages wait in a queue, or undefined when there is no such queue. */
+/** How many messages wait in a queue, as far as the broker knows at once (0 when the queue is slow to answer); undefined when there is no such queue. */
 export async function queueLength(broker: Broker, queue: string): Promise<number | undefined> {
   try {
     return (await alone(broker, (channel) => channel.checkQueue(queue))).messageCount;

@@ -19,7 +19,7 @@ import { Intake } from './intake.ts';
 const GROUP_MESSAGES = 500;
 const GROUP_BYTES = 8 * 1024 * 1024;
 const LINGER = 200;
-/** Nothing may have come for this long, in ms, before the queue is asked whether it is empty. */
+/** Nothing may have come for this long, in ms, before the queue is asked for more. */
 const IDLE = 150;
 /** Messages that a queue gave up on are handed over by so many: what was too much for one consumer at once is not here. */
 const DEAD_PREFETCH = 10;
@@ -169,7 +169,7 @@ async function empty(
     full = await room.require().catch((error: unknown) => error);
     if (full !== undefined) break;
     const some = await store(IDLE);
-    if (!some && !follow && (await queueLength(broker, queue)) === 0) break;
+    if (!some && !follow && (hurry.aborted || (await receiver.isEmpty()))) break;
     await between();
   }
   await receiver.stop();
@@ -187,6 +187,7 @@ async function empty(
 async function recover(work: Work, broker: Broker, stop: AbortSignal): Promise<void> {
   const { run, intake } = work;
   const queue = deadLetters(run.options.queue);
+  // A count of 0 may be wrong (see Receiver.isEmpty); then the next run takes them.
   const messages = await queueLength(broker, queue);
   if (!messages || stop.aborted) return;
   const before = intake.count.messages;

@@ -1,5 +1,5 @@
 /** Turns messages into spool files: batches gathered into segments, what is no batch quarantined. What it has written is durable. */
-import type { ConsumeMessage } from 'amqplib';
+import type { Message } from 'amqplib';
 import { unpack } from '../amqp/message.ts';
 import type { Log } from '../log.ts';
 import { uuidv7 } from '../spool/encode.ts';
@@ -36,13 +36,13 @@ export class Intake {
   }
 
   /** Spools a group of messages; when it resolves they may be acknowledged. */
-  async store(messages: readonly ConsumeMessage[]): Promise<void> {
+  async store(messages: readonly Message[]): Promise<void> {
     for (const message of messages) await this.#add(message);
     await this.#flush();
     this.#seen.clear();
   }
 
-  async #add(message: ConsumeMessage): Promise<void> {
+  async #add(message: Message): Promise<void> {
     this.count.messages++;
     const { batches, damages } = await unpack(message);
     for (const { bytes, compressed, reason } of damages)
@@ -71,7 +71,7 @@ export class Intake {
 
   /** Keeps what is no batch, under a name of our own: nothing in the message may choose a path. */
   async #quarantine(
-    { fields, properties }: ConsumeMessage,
+    { fields, properties }: Message,
     bytes: Buffer,
     compressed: boolean,
     reason: string,

@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
+import { Transform } from 'node:stream';
 import type { TestContext } from 'node:test';
 import { createServer as createTlsServer } from 'node:tls';
 import { temporary } from './tree.ts';
@@ -80,6 +81,44 @@ export async function wireTo(t: TestContext, port: number): Promise<Wire> {
       for (const socket of nears) socket.write(bytes);
     },
   };
+}
+
+/** queue.declare-ok, https://www.rabbitmq.com/amqp-0-9-1-reference: class 50, method 11. */
+const DECLARE_OK = Buffer.from([0, 50, 0, 11]);
+
+/** What a slow broker sends: each queue.declare-ok says that the queue holds nothing. */
+function countingNothing(bytes: Buffer): Buffer {
+  const changed = Buffer.from(bytes);
+  for (let at = changed.indexOf(DECLARE_OK); at >= 0; at = changed.indexOf(DECLARE_OK, at + 1))
+    changed.writeUInt32BE(0, at + 5 + changed[at + 4]!);
+  return changed;
+}
+
+/**
+ * A way to the broker on 127.0.0.1:`port` as it is under load: what it says comes `delayMs` late, and a queue that has not answered in time is
+ * counted as empty.
+ */
+export async function slowBroker(t: TestContext, port: number, delayMs: number): Promise<number> {
+  const sockets = new Set<Socket>();
+  const server = createServer((near) => {
+    const late = new Transform({
+      transform(bytes: Buffer, _encoding, done) {
+        setTimeout(() => done(null, countingNothing(bytes)), delayMs);
+      },
+    });
+    const far = connect(port, '127.0.0.1');
+    far.pipe(late).pipe(near);
+    near.pipe(far);
+    for (const [socket, other] of [
+      [near, far],
+      [far, near],
+    ] as const) {
+      sockets.add(socket);
+      socket.on('error', () => {});
+      socket.on('close', () => other.destroy());
+    }
+  });
+  return listening(t, server, sockets);
 }
 
 /** PEM files of an authority, and of a certificate for `localhost` that it signed. */

@@ -13,7 +13,7 @@ import { realDisk } from '../../src/spool/disk.ts';
 import { DEFAULT_QUOTA } from '../../src/spool/quota.ts';
 import { Spool } from '../../src/spool/spool.ts';
 import { FakeNode, plainEvent } from '../helpers/batches.ts';
-import { silentPeer, wireTo } from '../helpers/peers.ts';
+import { silentPeer, slowBroker, wireTo } from '../helpers/peers.ts';
 import { amqpUrl, type OwnQueue, ownQueue, servicesLeftOut } from '../helpers/services.ts';
 import { fill, smallDisk } from '../helpers/small-disk.ts';
 import { temporary } from '../helpers/tree.ts';
@@ -130,6 +130,21 @@ test('consume empties the queue into segments and leaves; a second run finds not
   assert.equal((await centre.consume()).messages, 0);
   assert.deepEqual(await centre.left(), { messages: 0, redelivered: 0 });
 });
+
+test(
+  'P2: consume does not leave before the queue is empty though a slow broker counts nothing in it',
+  needed,
+  async (t) => {
+    const centre = await Centre.make(t);
+    const batches = await centre.fill(60);
+    const url = new URL(amqpUrl());
+    url.port = String(await slowBroker(t, realPort, 400));
+    const { messages } = await centre.consume({}, { url: url.href, prefetch: 20 });
+    assert.equal(messages, 60);
+    assert.deepEqual(centre.arrived().sort(), digests(batches).sort());
+    assert.deepEqual(await centre.left(), { messages: 0, redelivered: 0 });
+  },
+);
 
 test(
   'a run that is out of time finishes what it was handed, so that no message is handed over twice',
