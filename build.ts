@@ -29,12 +29,15 @@ const IMPORT = /(?<=^|[;}\n])import(?:\*as ([\w$]+) from| ([\w$]+) from|\{([^}]*
  * Makes plain objects of imported built-in modules. An import reads all that a module exports, also what that loads only when it is asked for:
  * `node:fs` its streams and promises, `node:process` the standard streams.
  */
-function plainBuiltins(source: string): string {
-  return source.replace(IMPORT, (statement, space, one, names, path) => {
-    if (!isBuiltin(path)) return statement;
+function plainBuiltins(path: string, source: string): string {
+  const plain = source.replace(IMPORT, (statement, space, one, names, from) => {
+    if (!isBuiltin(from)) return statement;
     const target = space ?? one ?? `{${names.replaceAll(' as ', ':')}}`;
-    return `const ${target}=process.getBuiltinModule("${path}");`;
+    return `const ${target}=process.getBuiltinModule("${from}");`;
   });
+  if (/\bfrom ?"node:/.test(plain))
+    throw new Error(`${path} still imports a built-in module: esbuild has written it in another way`);
+  return plain;
 }
 
 rmSync(join(root, 'dist'), { recursive: true, force: true });
@@ -58,5 +61,5 @@ const { outputFiles } = await build({
 });
 for (const { path, text } of outputFiles) {
   mkdirSync(dirname(path), { recursive: true });
-  writeFileSync(path, plainBuiltins(text));
+  writeFileSync(path, plainBuiltins(path, text));
 }

@@ -24,7 +24,7 @@ export async function start(program) {
     await main(program, process.argv.slice(2));
   } catch (error) {
     process.stderr.write(`${program}: error: cannot start: ${error.message}\n`);
-    if (error.code in HINTS) process.stderr.write(`${program}: hint: ${HINTS[error.code]}\n`);
+    if (Object.hasOwn(HINTS, error.code)) process.stderr.write(`${program}: hint: ${HINTS[error.code]}\n`);
     process.exitCode = OS_ERROR;
   }
 }

@@ -1,5 +1,6 @@
 /** A logical node: a key, chains and inventories of its own; what it writes is sealed as `dsac agent` seals it. */
 import { generateKeyPairSync, type KeyObject, randomUUID } from 'node:crypto';
+import { applied } from '../../src/run/parts.ts';
 import type { Baseline, BaselineItem } from '../../src/run/state.ts';
 import type { BatchEvent, Fields, Kind } from '../../src/spool/batch.ts';
 import { canonical, stateDigest } from '../../src/spool/canonical.ts';
@@ -47,16 +48,6 @@ function digestOf(items: Baseline): string {
   const digest = stateDigest(Array.from(items.values(), ({ key, fields }) => [key, textOf(fields)] as const));
   digests.set(items, digest);
   return digest;
-}
-
-/** An inventory after these changes. */
-function applied(items: Baseline, events: readonly BatchEvent[]): Baseline {
-  const next: Baseline = new Map(items);
-  for (const { item, source, after } of events) {
-    if (after === undefined) next.delete(item!);
-    else next.set(item!, { key: item!, source: source!, fields: after });
-  }
-  return next;
 }
 
 const isInventory = (agent: AgentName): agent is Inventory => INVENTORIES.includes(agent as Inventory);

@@ -4,7 +4,9 @@ import { version } from './version.ts';
 /** Runs one command line under a bin's name; sets `process.exitCode`. */
 export async function main(name: string, args: readonly string[]): Promise<void> {
   if (args[0] === '--version') {
-    process.stdout.write(`${version()}\n`);
+    const { print, speakAs } = await import('./terminal.ts');
+    speakAs(name);
+    print(`${version()}\n`);
     return;
   }
   const { run } = await import('./program.ts');

@@ -28,7 +28,8 @@ function lots(events: readonly BatchEvent[], most: number): BatchEvent[][] {
   return all;
 }
 
-function apply(items: Baseline, events: readonly BatchEvent[]): Baseline {
+/** An inventory after these changes. */
+export function applied(items: Baseline, events: readonly BatchEvent[]): Baseline {
   const next: Baseline = new Map(items);
   for (const { item, source, after } of events) {
     if (after === undefined) next.delete(item!);
@@ -40,7 +41,7 @@ function apply(items: Baseline, events: readonly BatchEvent[]): Baseline {
 function* partsFrom(before: Baseline, kind: Part['kind'], cut: readonly BatchEvent[][]): Generator<Part> {
   let items = before;
   for (const [index, events] of cut.entries()) {
-    items = apply(items, events);
+    items = applied(items, events);
     yield { kind: index === 0 ? kind : 'changes', events, items };
   }
 }

@@ -2,13 +2,13 @@ import { type Dirent, opendirSync } from 'node:fs';
 import { join } from 'node:path';
 import { isMissing } from '../errors.ts';
 
-/** The first entry of a directory that `holds`; undefined when none does. */
-function first(directory: string, holds: (entry: Dirent) => boolean): Dirent | undefined {
+/** Whether a directory has an entry for which `holds` does; looks no further than that. */
+function has(directory: string, holds: (entry: Dirent) => boolean): boolean {
   const entries = opendirSync(directory);
   try {
     for (let entry = entries.readSync(); entry !== null; entry = entries.readSync())
-      if (holds(entry)) return entry;
-    return undefined;
+      if (holds(entry)) return true;
+    return false;
   } finally {
     entries.closeSync();
   }
@@ -22,9 +22,12 @@ const any = (): boolean => true;
  */
 export function isIdle(root: string): boolean {
   try {
-    if (first(join(root, 'new'), any) ?? first(join(root, 'tmp'), any)) return false;
     const queue = join(root, 'queue');
-    return first(queue, ({ name }) => first(join(queue, name), any) !== undefined) === undefined;
+    return !(
+      has(join(root, 'new'), any) ||
+      has(join(root, 'tmp'), any) ||
+      has(queue, ({ name }) => has(join(queue, name), any))
+    );
   } catch (error) {
     if (isMissing(error)) return false;
     throw error;

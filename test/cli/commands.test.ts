@@ -1,6 +1,15 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
-import { chmodSync, existsSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join, relative } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -362,7 +371,34 @@ test('an output that is full ends a command with the reason', {
   const { status, stderr } = spawnSync('/bin/sh', ['-c', command], { encoding: 'utf8' });
   assert.match(stderr, /^dsac-\w+: error: cannot write to standard output: ENOSPC[^\n]*\n$/);
   assert.equal(status, 74);
+  const version = `"${process.execPath}" "${join(root, 'bin/dsac.js')}" --version > /dev/full`;
+  const told = spawnSync('/bin/sh', ['-c', version], { encoding: 'utf8' });
+  assert.match(told.stderr, /^dsac: error: cannot write to standard output: ENOSPC[^\n]*\n$/);
+  assert.equal(told.status, 74);
 });
+
+for (const [command, stack] of [
+  ['dispatch', 'out'],
+  ['process', 'in'],
+] as const) {
+  test(`${command} leaves before its configuration is read only where there is nothing at all to do`, async (t) => {
+    const home = new Home(t, 'dispatchers: [wrong]\n');
+    const spool = join(home.path, 'var/spool/dsac', stack);
+    assert.equal((await home.try(command)).code, 78, 'there is no spool yet');
+    for (const state of ['new', 'tmp', 'queue/one', 'hold', 'corrupt', 'failed'])
+      mkdirSync(join(spool, state), { recursive: true });
+    const idle = await home.try(command);
+    assert.deepEqual([idle.code, idle.stdout, idle.stderr], [0, '', '']);
+    assert.equal((await home.try(command, '--list')).code, 78);
+    for (const state of ['new', 'tmp', 'queue/one']) {
+      const file = join(spool, state, 'any');
+      writeFileSync(file, '');
+      assert.equal((await home.try(command)).code, 78, `a file in ${state}`);
+      rmSync(file);
+    }
+    assert.equal((await home.try(command)).code, 0);
+  });
+}
 
 test('what is no batch in a spool neither hangs nor hides: pipes and links are passed over, strange files set aside', async (t) => {
   const home = new Home(t);

@@ -89,9 +89,10 @@ function tell(setting: Setting, { routed, unrouted, deliveries, orphans }: Deliv
     say(setting.program, `${routed.unwanted} file(s) that no handler wants stay in new/`);
 }
 
-/** Asked before configuration and handlers are loaded: most runs of cron find nothing. */
-function isNothingToDo({ stack }: Side, options: CommonOptions): boolean {
-  return isIdle(pathsFor(options)[stack]);
+/** Asked before configuration and handlers are loaded: most runs of cron find nothing. Who asks for more than that gets the whole answer. */
+function isNothingToDo({ stack }: Side, names: readonly string[], options: DeliverOptions): boolean {
+  const plain = names.length === 0 && !options.list && !options.verbose;
+  return plain && isIdle(pathsFor(options)[stack]);
 }
 
 /** Whether routing has set something aside for a person. */
@@ -101,7 +102,7 @@ function isToLookAt(routed: Routed | undefined): boolean {
 }
 
 async function runDeliver(side: Side, names: string[], options: DeliverOptions): Promise<void> {
-  if (names.length === 0 && !options.list && !options.verbose && isNothingToDo(side, options)) return;
+  if (isNothingToDo(side, names, options)) return;
   const setting = await prepare(side.program, options);
   const { configuredPosts, configuredQuota } = await import('../../run/configured.ts');
   const posts = await configuredPosts(setting.config, side.folder, names);
