@@ -19,8 +19,10 @@ import {
   recordSize,
   type UtmpPart,
 } from '../src/source/logins/utmp.ts';
-import type { Batch, BatchEvent, Fields } from '../src/spool/batch.ts';
+import { type Batch, type BatchEvent, eventSchema, type Fields } from '../src/spool/batch.ts';
+import { canonical } from '../src/spool/canonical.ts';
 import { decode, unfold } from '../src/spool/decode.ts';
+import { isEvent } from '../src/spool/event-check.ts';
 import { wrecksOf } from '../src/spool/salvage.ts';
 import { FakeNode } from './helpers/batches.ts';
 import { fuzz, mutated, mutations } from './helpers/fuzz.ts';
@@ -54,7 +56,7 @@ const events: fc.Arbitrary<BatchEvent[]> = fc.array(
       after: fields,
       data: fields,
     },
-    { requiredKeys: ['time', 'action'] },
+    { requiredKeys: ['time', 'action'], noNullPrototype: true },
   ),
   { maxLength: 6 },
 );
@@ -170,6 +172,88 @@ test('P7: a compressed file is unfolded whole or refused', async (t) => {
     } catch (error) {
       assert.ok(error instanceof Error);
     }
+  });
+});
+
+/** What stands where a member of an event should: mostly what is right there, sometimes anything. */
+const members: Readonly<Record<string, fc.Arbitrary<unknown>>> = {
+  time: fc.oneof(
+    fc
+      .date({ min: new Date('0000-01-01'), max: new Date('9999-12-31'), noInvalidDate: true })
+      .map((date) => date.toISOString()),
+    fc
+      .constantFrom(
+        '2024-02-29',
+        '1900-02-29',
+        '2000-02-29',
+        '2023-02-29',
+        '2023-04-31',
+        '2023-13-01',
+        '2023-00-01',
+      )
+      .map((day) => `${day}T00:00:00.000Z`),
+    fc.stringMatching(/^[0-3]\d{3}-[01]\d-[0-3]\d[Tt ][0-2]\d:[0-6]\d:[0-6]\d[.,]\d{3}[Zz+]$/),
+  ),
+  action: fc.oneof(fc.stringMatching(/^[a-z][a-z0-9-]{0,70}$/), text),
+  item: fc.oneof(text, fc.string({ minLength: 500, maxLength: 520 })),
+  source: fc.oneof(fc.stringMatching(/^[a-z][a-z0-9-]{0,20}$/), text),
+  before: fields,
+  after: fc.oneof(
+    fields,
+    fc.anything({ withSparseArray: false, withTypedArray: true, withBigInt: true, withDate: true }),
+  ),
+  by: fc.record(
+    {
+      user: text,
+      uid: fc.oneof(fc.nat(), fc.constantFrom(Infinity, '0', -0)),
+      command: text,
+      from: text,
+      other: text,
+    },
+    { requiredKeys: [] },
+  ),
+  data: fc.oneof(fields, fc.dictionary(text, fc.constantFrom(Infinity, undefined, Number.NaN, new Map()))),
+};
+
+test('P7: what is taken for an event at once is one, and the same one, by the schema', async (t) => {
+  const common = new Set(['time', 'action']);
+  const value = fc
+    .record({ ...members, extra: text }, { requiredKeys: [], noNullPrototype: true })
+    .chain((event) =>
+      fc
+        .subarray(Object.keys(event))
+        .map((keys) =>
+          Object.fromEntries(Object.entries(event).filter(([key]) => keys.includes(key) || common.has(key))),
+        ),
+    );
+  let known = 0;
+  await fuzz(t, 3000, value, (event) => {
+    if (!isEvent(event)) return;
+    known++;
+    const parsed = eventSchema.safeParse(event);
+    assert.ok(parsed.success, `the schema refuses ${JSON.stringify(event)}: ${parsed.error}`);
+    assert.deepEqual(event, parsed.data);
+  });
+  assert.ok(known > 100, `${known} were taken at once`);
+  await fuzz(t, 250, events, (some) => {
+    for (const event of some)
+      assert.ok(event.time.includes('-02-29') || isEvent(event), 'the slow way for a common event');
+  });
+});
+
+/** Canonical JSON as docs/format.md §2 defines it, in the fewest words. */
+function inOrder(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(inOrder)}]`;
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value);
+  const byKey = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1));
+  return `{${byKey.map(([key, member]) => `${JSON.stringify(key)}:${inOrder(member)}`)}}`;
+}
+
+test('canonical JSON has its keys in order, whatever and however many they are', async (t) => {
+  const key = fc.oneof(text, fc.nat({ max: 200 }).map(String));
+  const many = fc.dictionary(key, fields, { maxKeys: 40, noNullPrototype: true });
+  await fuzz(t, 400, fc.oneof(many, fc.jsonValue({ maxDepth: 5, stringUnit: 'binary' })), (value) => {
+    assert.equal(canonical(value), inOrder(value));
   });
 });
 

@@ -9,6 +9,7 @@ import {
 } from '../plugin/agent.ts';
 import { type BatchEvent, eventSchema, type Fields, MAX_DEPTH, MAX_LINE } from '../spool/batch.ts';
 import { isDeep } from '../spool/decode.ts';
+import { isEvent } from '../spool/event-check.ts';
 import type { Baseline } from './state.ts';
 
 /** How one source fared, as the receipt tells it. */
@@ -31,8 +32,10 @@ export function outcomeOf(name: string, error: unknown): SourceOutcome {
  * one that is set aside.
  */
 function lineSize(event: BatchEvent, what: string, most: number): number {
-  const parsed = eventSchema.safeParse(event);
-  if (!parsed.success) throw new Error(`${what}: ${reasonOf(parsed.error)}`);
+  if (!isEvent(event)) {
+    const parsed = eventSchema.safeParse(event);
+    if (!parsed.success) throw new Error(`${what}: ${reasonOf(parsed.error)}`);
+  }
   const line = Buffer.from(JSON.stringify(event));
   if (line.length > most) throw new Error(`${what}: ${line.length} bytes, at most ${most} are allowed`);
   if (isDeep(line)) throw new Error(`${what}: nests deeper than ${MAX_DEPTH}`);

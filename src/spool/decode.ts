@@ -22,6 +22,7 @@ import {
   trailerSchema,
 } from './batch.ts';
 import { signedText } from './encode.ts';
+import { isEvent } from './event-check.ts';
 
 const LF = 0x0a;
 export const HEADER_START = Buffer.from('{"dsac":');
@@ -44,19 +45,20 @@ export type Decoded =
 
 /** Whether `prefix` stands at `at`. */
 export function startsWith(bytes: Buffer, at: number, prefix: Buffer): boolean {
-  return (
-    bytes.length - at >= prefix.length &&
-    bytes.compare(prefix, 0, prefix.length, at, at + prefix.length) === 0
-  );
+  if (bytes.length - at < prefix.length) return false;
+  for (let i = 0; i < prefix.length; i++) if (bytes[at + i] !== prefix[i]) return false;
+  return true;
 }
 
-function parseLine<T>(line: Buffer, schema: z.ZodType<T>, what: string): T {
-  let value: unknown;
+function parseJson(line: Buffer, what: string): unknown {
   try {
-    value = JSON.parse(utf8.decode(line));
+    return JSON.parse(utf8.decode(line));
   } catch (error) {
     throw new Error(`${what} is not JSON: ${reasonOf(error)}`);
   }
+}
+
+function requireValid<T>(value: unknown, schema: z.ZodType<T>, what: string): T {
   const parsed = schema.safeParse(value);
   if (!parsed.success) throw new Error(`${what}: ${reasonOf(parsed.error)}`);
   return parsed.data;
@@ -82,7 +84,8 @@ export function isDeep(line: Buffer): boolean {
 /** The event on a line. Throws with the reason, which begins with `what`, when it is none. */
 export function parseEvent(line: Buffer, what: string): BatchEvent {
   if (isDeep(line)) throw new Error(`${what}: nests deeper than ${MAX_DEPTH}`);
-  return parseLine(line, eventSchema, what) as BatchEvent;
+  const value = parseJson(line, what);
+  return isEvent(value) ? value : (requireValid(value, eventSchema, what) as BatchEvent);
 }
 
 /** The lines of some bytes without their ends, the last one also when it has none. */
@@ -180,8 +183,9 @@ function frame(bytes: Buffer, start: number): Frame | string {
 
 /** The batch that starts at `start`, checked but for its events; throws with the reason when it is none. */
 function checked(bytes: Buffer, start: number, { events, trailer: trailerAt, end, count }: Frame): Batch {
-  const header = parseLine(bytes.subarray(start, events - 1), headerSchema, 'header') as Header;
-  const trailer = parseLine(bytes.subarray(trailerAt, end - 1), trailerSchema, 'trailer') as Trailer;
+  const line = (what: string, from: number, to: number): unknown => parseJson(bytes.subarray(from, to), what);
+  const header = requireValid(line('header', start, events - 1), headerSchema, 'header') as Header;
+  const trailer = requireValid(line('trailer', trailerAt, end - 1), trailerSchema, 'trailer') as Trailer;
   if (trailer.count !== count)
     throw new Error(`count: the trailer says ${trailer.count}, there are ${count} events`);
   const body = bytes.subarray(start, trailerAt);
