@@ -281,7 +281,8 @@ test('a handler that never answers is given up, and what it had stays in its que
   const yard = new Yard(t);
   await yard.enter(...batches(1));
   t.mock.timers.enable({ apis: ['setTimeout'] });
-  const stuck = post('stuck', () => new Promise(() => {}), { deadlineMs: 30 });
+  // Long enough that a slow machine has handed over the batch before.
+  const stuck = post('stuck', () => new Promise(() => {}), { deadlineMs: 1000 });
   const work = yard.run([stuck]);
   const keepAlive = setInterval(() => t.mock.timers.tick(10_000), 20);
   const { deliveries } = await work;
