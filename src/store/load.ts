@@ -227,13 +227,12 @@ export function eventRow(
 }
 
 /** The events of changes and logs. A snapshot's are in `items`, a receipt's in `runs`. */
-async function insertEvents(db: Kysely<Tables>, fresh: readonly FreshBatch[]): Promise<void> {
-  const telling = fresh.filter(({ batch }) => batch.header.kind === 'changes' || batch.header.kind === 'log');
-  await insertRows(
-    db,
-    'events',
-    telling.flatMap((one) => one.batch.events.map((event, idx) => eventRow(one, event, idx))),
-  );
+function* eventRows(fresh: readonly FreshBatch[]): Generator<Insertable<Tables['events']>> {
+  for (const one of fresh) {
+    const { header, events } = one.batch;
+    if (header.kind !== 'changes' && header.kind !== 'log') continue;
+    for (const [idx, event] of events.entries()) yield eventRow(one, event, idx);
+  }
 }
 
 /** What newest batches say of their nodes. `now` bounds the times of a clock that is ahead: its words must not stay the newest for ever. */
@@ -326,7 +325,7 @@ export async function loadAll(
   if (unseen.length === 0) return;
   const fresh = await insertBatches(db, unseen, now);
   const streams = await Streams.read(db, nodes);
-  await insertEvents(db, fresh);
+  await insertRows(db, 'events', eventRows(fresh));
   await loadInventories(db, fresh, streams);
   await loadReceipts(db, dialect, fresh, now);
   const account = fresh.filter(({ batch }) => tellsOfItsNode(batch));

@@ -1,4 +1,5 @@
 /** Writes many rows with few statements, the same on both databases. */
+import { setImmediate } from 'node:timers/promises';
 import { CompiledQuery, type Insertable, type Kysely } from 'kysely';
 import type { DialectName } from './ddl.ts';
 import type { Tables } from './tables.ts';
@@ -18,7 +19,7 @@ function size(row: Row): number {
   return total;
 }
 
-function* chunks(rows: readonly Row[]): Generator<Row[]> {
+function* chunks(rows: Iterable<Row>): Generator<Row[]> {
   let chunk: Row[] = [];
   let characters = 0;
   for (const row of rows) {
@@ -39,29 +40,46 @@ export function* inPieces<T>(keys: readonly T[]): Generator<T[]> {
   for (let at = 0; at < keys.length; at += MAX_KEYS) yield keys.slice(at, at + MAX_KEYS);
 }
 
+function insertion(table: string, rows: readonly Row[], onClash: string): CompiledQuery {
+  const columns = Object.keys(rows[0]!);
+  const marks = `(${columns.map(() => '?').join(', ')})`;
+  const names = columns.map((column) => `\`${column}\``).join(', ');
+  const text = `insert into \`${table}\` (${names}) values ${rows.map(() => marks).join(', ')}${onClash}`;
+  return CompiledQuery.raw(
+    text,
+    rows.flatMap((row) => columns.map((column) => row[column] ?? null)),
+  );
+}
+
+/**
+ * Makes one statement while the database is at work on the one before. It is sent only when that one has succeeded: a server that
+ * gives up a transaction (a deadlock) would commit what follows by itself.
+ */
 async function insert(
   db: Kysely<Tables>,
   table: string,
-  rows: readonly Row[],
+  rows: Iterable<Row>,
   onClash: string,
 ): Promise<void> {
+  let before: Promise<unknown> | undefined;
   for (const chunk of chunks(rows)) {
-    const columns = Object.keys(chunk[0]!);
-    const marks = `(${columns.map(() => '?').join(', ')})`;
-    const names = columns.map((column) => `\`${column}\``).join(', ');
-    const text = `insert into \`${table}\` (${names}) values ${chunk.map(() => marks).join(', ')}${onClash}`;
-    const values = chunk.flatMap((row) => columns.map((column) => row[column] ?? null));
-    await db.executeQuery(CompiledQuery.raw(text, values));
+    const statement = insertion(table, chunk, onClash);
+    await before;
+    before = db.executeQuery(statement);
+    // What it rejects with is thrown when it is waited for.
+    before.catch(() => {});
+    await setImmediate();
   }
+  await before;
 }
 
-/** Inserts rows that all have the same columns. */
+/** Inserts rows that all have the same columns; they are asked for as they are needed. */
 export async function insertRows<T extends keyof Tables>(
   db: Kysely<Tables>,
   table: T,
-  rows: readonly Insertable<Tables[T]>[],
+  rows: Iterable<Insertable<Tables[T]>>,
 ): Promise<void> {
-  await insert(db, table, rows as readonly Row[], '');
+  await insert(db, table, rows as Iterable<Row>, '');
 }
 
 /** Inserts rows; where one with the same `keys` is there, sets its `update` columns (none: leaves it as it is). */
