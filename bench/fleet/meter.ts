@@ -1,6 +1,7 @@
 /** What work costs: CPU seconds of programs that were run to their end, and of servers, as Linux counts them in /proc. */
 import { spawn } from 'node:child_process';
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const dsacBin = fileURLToPath(new URL('../../bin/dsac.js', import.meta.url));
@@ -10,6 +11,8 @@ const TICKS = 100;
 const COMMAND_DEADLINE = 1_800_000;
 /** How often one that could not get on is run again. */
 const TRIES = 5;
+/** How many lines of the log are told of one that ended otherwise than well. */
+const LOG_LINES = 5;
 
 /** CPU and wall seconds. */
 export interface Spent {
@@ -59,6 +62,16 @@ async function run(home: string, args: readonly string[]): Promise<{ code: numbe
   return { code, said };
 }
 
+/** What a command wrote last into its log: under cron it says little on stderr. */
+function lastOfLog(home: string): string {
+  try {
+    const lines = readFileSync(join(home, 'var/log/dsac/dsac.log'), 'utf8').trim().split('\n');
+    return lines.slice(-LOG_LINES).join('\n');
+  } catch {
+    return 'there is no log';
+  }
+}
+
 /**
  * Runs one `dsac` command to its end and answers what it cost. One that could not get on (exit 69 or 75, as when a server does not answer in time on a
  * busy machine) is run again as cron would; what it had done counts. Throws with what it said when it ends otherwise. Never two at once.
@@ -70,8 +83,10 @@ export async function dsac(home: string, ...args: string[]): Promise<Spent> {
     const { code, said } = await run(home, args);
     if (code === 0) return { cpu: endedChildren() - before, wall: (performance.now() - began) / 1000 };
     if (left === 0 || (code !== 69 && code !== 75))
-      throw new Error(`dsac ${args.join(' ')}: exit ${code}\n${said}`);
-    process.stderr.write(`fleet: dsac ${args.join(' ')}: exit ${code}, once more: ${said.trim()}\n`);
+      throw new Error(`dsac ${args.join(' ')}: exit ${code}\n${said}${lastOfLog(home)}`);
+    process.stderr.write(
+      `fleet: dsac ${args.join(' ')}: exit ${code}, once more: ${said.trim()}\n${lastOfLog(home)}\n`,
+    );
   }
 }
 
