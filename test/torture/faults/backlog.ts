@@ -1,15 +1,15 @@
 /** A backlog that has grown for weeks: memory must not grow with it. */
 import { generateKeyPairSync, randomUUID } from 'node:crypto';
-import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Header } from '../../../src/spool/batch.ts';
 import { seal, uuidv7 } from '../../../src/spool/encode.ts';
 import { batchFile } from '../../../src/spool/names.ts';
-import { CACHE_KIB } from '../../../src/store/sqlite.ts';
 import { startDsac } from '../command.ts';
 import type { Fault, Scope, Tally } from '../fault.ts';
+import { pageCacheOf } from '../page-cache.ts';
 import { DIRECTORY, type Step, World } from '../world.ts';
 
 const NODES = 20;
@@ -20,8 +20,6 @@ const QUICK_SIZES = [1_500, 5_000];
 const SMALL_HEAP = '--max-old-space-size=64 --max-semi-space-size=2';
 /** How much more memory the large backlog may take: the garbage collector's freedom, not growth. */
 const MOST_GROWTH = 1.3;
-/** The page cache, in bytes: a store that is smaller does not fill it. */
-const PAGE_CACHE = CACHE_KIB * 1024;
 const DEADLINE = 2 * 3_600_000;
 
 /** Writes `count` batches of as many streams as there are nodes into the node's `new`. */
@@ -79,11 +77,6 @@ async function peakOf(world: World, step: Step, problems: string[]): Promise<num
   return peak;
 }
 
-/** What a store's pages take in memory, in bytes: as much as there are, up to the cache's size. */
-function cacheOf(world: World): number {
-  return Math.min(PAGE_CACHE, statSync(join(world.home, 'var/lib/dsac/store.db')).size);
-}
-
 async function backlog(scope: Scope): Promise<Tally> {
   const problems: string[] = [];
   const peaks = new Map<Step, number[]>([
@@ -102,7 +95,9 @@ async function backlog(scope: Scope): Promise<Tally> {
     fill(world, size);
     for (const [step, measured] of peaks) {
       const peak = await peakOf(world, step, problems);
-      measured.push(step === 'process' ? peak - cacheOf(world) : peak);
+      measured.push(
+        step === 'process' ? peak - pageCacheOf(join(world.home, 'var/lib/dsac/store.db')) : peak,
+      );
       tried++;
     }
     using store = new DatabaseSync(join(world.home, 'var/lib/dsac/store.db'), { readOnly: true });
