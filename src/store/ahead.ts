@@ -4,10 +4,11 @@
  */
 import type { Kysely, Selectable } from 'kysely';
 import type { DialectName } from './ddl.ts';
-import type { Loadable } from './loadable.ts';
+import type { FreshBatch } from './items.ts';
 import { inPieces, upsertRows } from './rows.ts';
 import type { Tables } from './tables.ts';
 import { storedMs, toStored } from './times.ts';
+import type { Told } from './told.ts';
 
 /** Up to this, clocks are taken to agree. */
 const AHEAD_MS = 120_000;
@@ -61,20 +62,16 @@ export class AheadTally {
   }
 }
 
-/** The latest time that a batch tells of, its own and its events'. */
-function latestTime({ header, events }: Loadable): string {
-  return events.reduce((latest, { time }) => most(latest, time), header.time);
-}
-
-/** Counts new batches that came at `now`, as stored. */
+/** Counts new batches that came at `now`, as stored, and what they have told. */
 export async function loadAhead(
   db: Kysely<Tables>,
   dialect: DialectName,
-  fresh: readonly Loadable[],
+  fresh: readonly FreshBatch[],
+  seen: Told,
   now: string,
 ): Promise<void> {
   const told = fresh
-    .map((batch) => ({ owner: batch.header, told: toStored(latestTime(batch)) }))
+    .map((one) => ({ owner: one.batch.header, told: toStored(seen.latestOf(one)) }))
     .filter((one) => aheadBy(one.told, now) > 0);
   if (told.length === 0) return;
   const known: AheadRow[] = [];

@@ -38,7 +38,7 @@ type Stored = Position & { readonly kind: string; readonly since: string | null;
 /** A loaded inventory batch as a step of the fold. */
 function stepOf({ id, batch }: FreshBatch): Step {
   const items = new Map<string, Held | null>();
-  for (const event of batch.events) {
+  for (const event of batch.events()) {
     const held = event.after ? { source: event.source ?? null, fields: canonical(event.after) } : null;
     items.set(wellFormed(event.item!), held);
   }

@@ -15,6 +15,7 @@ import { inPieces, insertRows, upsertRows } from './rows.ts';
 import { Streams } from './streams.ts';
 import type { Tables } from './tables.ts';
 import { notAfter, storedDate, toStored } from './times.ts';
+import { Told } from './told.ts';
 import { wellFormed } from './wellformed.ts';
 
 type Key = StreamKey & { readonly seq: number };
@@ -155,7 +156,7 @@ async function insertBatches(
   await insertRows(
     db,
     'batches',
-    batches.map(({ header, sha256, events }) => ({
+    batches.map(({ header, sha256, count }) => ({
       ...beside(header, 0),
       uuid: header.id,
       kind: header.kind,
@@ -166,7 +167,7 @@ async function insertBatches(
       loaded: now,
       prev: header.prev,
       sha256,
-      events: events.length,
+      events: count,
       state_items: header.state?.items ?? null,
       state_digest: header.state?.digest ?? null,
     })),
@@ -227,11 +228,12 @@ export function eventRow(
 }
 
 /** The events of changes and logs. A snapshot's are in `items`, a receipt's in `runs`. */
-function* eventRows(fresh: readonly FreshBatch[]): Generator<Insertable<Tables['events']>> {
+function* eventRows(fresh: readonly FreshBatch[], told: Told): Generator<Insertable<Tables['events']>> {
   for (const one of fresh) {
-    const { header, events } = one.batch;
-    if (header.kind !== 'changes' && header.kind !== 'log') continue;
-    for (const [idx, event] of events.entries()) yield eventRow(one, event, idx);
+    const { kind } = one.batch.header;
+    const isTold = kind === 'changes' || kind === 'log';
+    let idx = 0;
+    for (const event of told.through(one)) if (isTold) yield eventRow(one, event, idx++);
   }
 }
 
@@ -294,6 +296,7 @@ async function keepAccount(
   dialect: DialectName,
   fresh: readonly FreshBatch[],
   streams: Streams,
+  told: Told,
   now: string,
 ): Promise<void> {
   const batches = fresh.map(({ batch }) => batch);
@@ -302,8 +305,8 @@ async function keepAccount(
   await insertForks(db, dialect, await loadNamedHeads(db, dialect, batches, streams, now));
   for (const { header, receipts } of batches) streams.name(header.node, receipts, now);
   await streams.write(db, dialect);
-  await loadLosses(db, fresh, now);
-  await loadAhead(db, dialect, batches, now);
+  await loadLosses(db, told, fresh, now);
+  await loadAhead(db, dialect, fresh, told, now);
 }
 
 /** Loads batches within the caller's transaction. */
@@ -325,10 +328,11 @@ export async function loadAll(
   if (unseen.length === 0) return;
   const fresh = await insertBatches(db, unseen, now);
   const streams = await Streams.read(db, nodes);
-  await insertRows(db, 'events', eventRows(fresh));
+  const told = new Told();
+  await insertRows(db, 'events', eventRows(fresh, told));
   await loadInventories(db, fresh, streams);
   await loadReceipts(db, dialect, fresh, now);
   const account = fresh.filter(({ batch }) => tellsOfItsNode(batch));
-  await keepAccount(db, dialect, account, streams, now);
+  await keepAccount(db, dialect, account, streams, told, now);
   await updateNodes(db, dialect, account, now);
 }

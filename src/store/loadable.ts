@@ -27,7 +27,10 @@ export interface Receipt extends z.infer<typeof receiptSchema> {
 export interface Loadable {
   readonly header: Header;
   readonly sha256: string;
-  readonly events: readonly BatchEvent[];
+  /** How many events it has. */
+  readonly count: number;
+  /** Its events; a log's are parsed each time that they are asked for. Throws a `data` error that names the batch and the event where one is malformed. */
+  events(): Iterable<BatchEvent>;
   /** For kind `receipt` only. */
   readonly receipts: readonly Receipt[];
 }
@@ -47,8 +50,7 @@ function receiptOf(event: BatchEvent, number: number): Receipt {
 }
 
 /** The rules that tie an event to the kind of its batch (docs/format.md §1). */
-function checkEvents(kind: Header['kind'], events: readonly BatchEvent[]): void {
-  if (kind === 'log' || kind === 'receipt') return;
+function checkInventory(kind: 'snapshot' | 'changes', events: readonly BatchEvent[]): void {
   const keys = new Set<string>();
   for (const [index, event] of events.entries()) {
     const what = `event ${index + 1}`;
@@ -60,16 +62,36 @@ function checkEvents(kind: Header['kind'], events: readonly BatchEvent[]): void 
   }
 }
 
-/** Reads a batch's events. Throws a `data` error that names the batch and the event where one is malformed. */
+function malformed(header: Header, error: unknown): DsacError {
+  return new DsacError('data', `${nameOf(header)}: ${reasonOf(error)}`, { cause: error });
+}
+
+function* parsedOf(batch: Batch): Generator<BatchEvent> {
+  const events = batch.events();
+  for (;;) {
+    let step: IteratorResult<BatchEvent>;
+    try {
+      step = events.next();
+    } catch (error) {
+      throw malformed(batch.header, error);
+    }
+    if (step.done) return;
+    yield step.value;
+  }
+}
+
+/** A batch as it is loaded. Throws a `data` error that names the batch and the event where one is malformed, of a log only when its events are asked for. */
 export function loadable(batch: Batch): Loadable {
   const { header, trailer } = batch;
+  const { kind } = header;
+  const { sha256, count } = trailer;
+  if (kind === 'log') return { header, sha256, count, events: () => parsedOf(batch), receipts: [] };
+  const events = [...parsedOf(batch)];
   try {
-    const events = [...batch.events()];
-    checkEvents(header.kind, events);
-    const receipts =
-      header.kind === 'receipt' ? events.map((event, index) => receiptOf(event, index + 1)) : [];
-    return { header, sha256: trailer.sha256, events, receipts };
+    if (kind !== 'receipt') checkInventory(kind, events);
+    const receipts = kind === 'receipt' ? events.map((event, index) => receiptOf(event, index + 1)) : [];
+    return { header, sha256, count, events: () => events, receipts };
   } catch (error) {
-    throw new DsacError('data', `${nameOf(header)}: ${reasonOf(error)}`, { cause: error });
+    throw malformed(header, error);
   }
 }
