@@ -98,6 +98,8 @@ const LATE_BATCHES = 50;
 const LOAD = ['process', 'archive', 'store'];
 /** Longer than a load of this size takes, shorter than the longest pause. */
 const DEADLINE = '20s';
+/** Longer than a loader tries to get on with a database that is gone, in ms: its deadline and the grace behind it. */
+const PATIENCE = 35_000;
 
 function configOf({ url }: Database): string {
   return `store: { url: '${url}' }\nprocessors:\n  archive: {}\n  store: { deadline: ${DEADLINE} }\n`;
@@ -130,7 +132,8 @@ async function under(flood: Flood, database: Database, outage: Outage, fraction:
   });
   begun ??= await outage.begin(database);
   if (outage.lasts === undefined) {
-    // More arrives while it is gone, and cron comes by.
+    // It stays away until who was loading has given up; then more arrives, and cron comes by.
+    await Promise.race([ended, sleep(PATIENCE)]);
     flood.pour(LATE_BATCHES, [flood.newIn('in')]);
     hear(await flood.run(...LOAD));
   } else await Promise.race([ended, sleep(outage.lasts)]);
