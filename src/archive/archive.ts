@@ -12,7 +12,7 @@ import type { Log } from '../log.ts';
 import type { Batch } from '../spool/batch.ts';
 import { decodeStored } from '../spool/decode.ts';
 import { realDisk, replace } from '../spool/disk.ts';
-import { sweepLeftovers } from '../spool/leftovers.ts';
+import { SIGHTINGS, sweepLeftovers } from '../spool/leftovers.ts';
 import { isBatchFile, segmentNamer } from '../spool/names.ts';
 import { Catalogue, type Segment } from './catalogue.ts';
 
@@ -154,7 +154,7 @@ export class Archive {
         await this.#record(segment);
       }
     }
-    const removed = await sweepLeftovers(realDisk, join(this.root, 'leftovers.json'), leftovers);
+    const removed = await sweepLeftovers(realDisk, join(this.root, SIGHTINGS), leftovers);
     if (removed.length > 0) this.#log.warn({ removed }, 'removed what a crash had left half-written');
   }
 

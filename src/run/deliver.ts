@@ -5,7 +5,7 @@
 import { join } from 'node:path';
 import { adviceOf, reasonOf } from '../errors.ts';
 import { takeLock } from '../lock.ts';
-import { sweepLeftovers } from '../spool/leftovers.ts';
+import { SIGHTINGS, sweepLeftovers } from '../spool/leftovers.ts';
 import { isLeftover } from '../spool/names.ts';
 import { isFull } from '../spool/quota.ts';
 import type { Interest, Routed } from '../spool/spool.ts';
@@ -80,7 +80,7 @@ async function sweep({ spool, stack, paths, log }: DeliverRun): Promise<void> {
       if (isLeftover(stack, name)) yield join(spool.directory('tmp'), name);
   }
   try {
-    const memory = join(handlersDirectory(paths, stack), 'leftovers.json');
+    const memory = join(handlersDirectory(paths, stack), SIGHTINGS);
     const removed = await sweepLeftovers(spool.disk, memory, leftovers());
     if (removed.length > 0) log.warn({ removed }, 'removed what a crash had left half-written');
   } catch (error) {

@@ -9,6 +9,9 @@ import { dirname } from 'node:path';
 import * as z from 'zod';
 import { type Disk, readIfThere, replace, unlessDone } from './disk.ts';
 
+/** The name of the file that holds what was seen before. */
+export const SIGHTINGS = 'leftovers.json';
+
 /** How long a file must have been the same, in seconds that the machine was up. */
 const PATIENCE = 3600;
 

@@ -2,13 +2,14 @@ import assert from 'node:assert/strict';
 import {
   appendFileSync,
   cpSync,
+  existsSync,
   readFileSync,
   renameSync,
   rmSync,
   truncateSync,
   writeFileSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { loadIdentity } from '../../src/run/identity.ts';
 import { sayOfKey } from '../../src/run/trust.ts';
@@ -27,6 +28,14 @@ test('P6: an archive that is whole is said to be, with how much it is and where 
     [all.heads?.n, all.heads?.key],
     [2, (await loadIdentity(evidence.centre.paths)).publicKey],
   );
+});
+
+test('P6: what a crash left half-written in an archive, and that it was seen, is no finding', async (t) => {
+  const evidence = await filled(t);
+  writeFileSync(join(dirname(evidence.segments[0]!), '.segment.1.0000000001.jsonl.zst.new'), 'half');
+  await evidence.spread();
+  assert.ok(existsSync(join(evidence.root, 'leftovers.json')), 'it was not seen');
+  assert.deepEqual((await evidence.verify()).found, []);
 });
 
 /**

@@ -6,6 +6,7 @@ import type { Paths } from '../../config/paths.ts';
 import { DsacError, isMissing, isUnreadable, reasonOf } from '../../errors.ts';
 import { KnownNodes } from '../../evidence/known-nodes.ts';
 import { headOf } from '../../spool/batch.ts';
+import { SIGHTINGS } from '../../spool/leftovers.ts';
 import { isBatchFile } from '../../spool/names.ts';
 import { Spool } from '../../spool/spool.ts';
 import type { Store } from '../../store/store.ts';
@@ -89,9 +90,11 @@ async function* filesBelow(root: string, tell: Tell, at = root): AsyncGenerator<
   }
 }
 
-/** What lies beside batch files: the index and its journal, reasons, half-written files. */
+/** What lies beside batch files: the index and its journal, what half-written files were seen, reasons, half-written files. */
 function isOurs(name: string): boolean {
-  return name.startsWith('index.db') || name.endsWith('.why.json') || name.startsWith('.');
+  return (
+    name === SIGHTINGS || name.startsWith('index.db') || name.endsWith('.why.json') || name.startsWith('.')
+  );
 }
 
 async function* batchFiles(given: string, tell: Tell): AsyncGenerator<BatchFile> {
