@@ -14,7 +14,8 @@ export interface Answer {
   readonly report: AnyReport;
   readonly scope: Scope;
   readonly generated: Date;
-  readonly completeness: Completeness;
+  /** How complete the account is; asked only by who shows it, and not while rows come: SQLite answers one question at a time. */
+  completeness(): Promise<Completeness>;
   readonly rows: AsyncIterable<Row>;
 }
 
@@ -49,20 +50,23 @@ export async function nodesMatching(store: Store, globs: readonly string[]): Pro
   return nodes.filter((node) => globs.some((glob) => means(glob, node))).map(({ node }) => node);
 }
 
-/** Runs a report and hands its text on piece by piece, each after the one before is written. Answers how complete the account is. */
+/** Runs a report and hands its text on piece by piece, each after the one before is written. Answers what tells how complete the account is. */
 export async function runReport(
   store: Store,
   report: AnyReport,
   scope: Scope,
   format: Format,
   write: (text: string) => unknown,
-): Promise<Completeness> {
+): Promise<() => Promise<Completeness>> {
   if (scope.since >= scope.until) {
     const [since, until] = [scope.since.toISOString(), scope.until.toISOString()];
     throw new DsacError('usage', `--since ${since} is not before --until ${until}`);
   }
-  // First, and to its end: SQLite answers one question at a time.
-  const completeness = await completenessOf(store, scope);
+  let told: Promise<Completeness> | undefined;
+  const completeness = (): Promise<Completeness> => {
+    told ??= completenessOf(store, scope);
+    return told;
+  };
   const answer: Answer = {
     report,
     scope,

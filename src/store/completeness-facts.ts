@@ -28,6 +28,9 @@ const ownerKey = ({ node, agent }: Owner): string => `${node} ${agent}`;
 const streamKey = ({ node, agent, epoch }: Owner & { readonly epoch: string }): string =>
   `${node} ${agent} ${epoch}`;
 
+/** By the key of a stream. */
+export type Digests = ReadonlyMap<string, boolean>;
+
 /** The nodes of a page by id. */
 type Page = ReadonlyMap<string, Judged>;
 
@@ -154,27 +157,36 @@ async function findMismatches({ db }: Store, page: Page): Promise<Map<string, St
 const LASTS: RawBuilder<number> = sql`exists (
   select 1 from mismatches m where m.node = s.node and m.agent = s.agent and m.to_batch is null)`;
 
-/** Of each stream whose newest batch is of an inventory: whether the state behind it is as told. */
-async function findDigests({ db }: Store, page: Page): Promise<Map<string, boolean>> {
+/** Asked for each stream by its key: of a join, SQLite's planner reads all batches that the nodes have ever made. */
+const OF_INVENTORY: RawBuilder<number> = sql`exists (
+  select 1 from batches b where b.node = s.node and b.agent = s.agent and b.epoch = s.epoch and b.seq = s.last_seq
+    and b.state_digest is not null)`;
+
+/** Of each stream whose newest batch is of an inventory: whether the state behind it is as told. By the stream's key. */
+export async function findDigests({ db }: Store, page: Page): Promise<Digests> {
   const rows = await db
     .selectFrom('streams as s')
-    .innerJoin('batches as b', (join) =>
-      join
-        .onRef('b.node', '=', 's.node')
-        .onRef('b.agent', '=', 's.agent')
-        .onRef('b.epoch', '=', 's.epoch')
-        .onRef('b.seq', '=', 's.last_seq'),
-    )
     .select(['s.node', 's.agent', 's.epoch'])
-    .select(LASTS.as('lasts'))
+    .select([OF_INVENTORY.as('of_inventory'), LASTS.as('lasts')])
     .where('s.node', 'in', idsOf(page))
-    .where('b.state_digest', 'is not', null)
     .execute();
-  return new Map(rows.map((row) => [streamKey(row), Number(row.lasts) === 0]));
+  return new Map(
+    rows
+      .filter((row) => Number(row.of_inventory) === 1)
+      .map((row) => [streamKey(row), Number(row.lasts) === 0]),
+  );
 }
 
-/** Everything that bears on the agents of a page of nodes: by node, its agents in the order of their names. `span`: the window, for all nodes. */
-export async function gather(store: Store, page: Page, span: Span): Promise<Map<string, AgentFacts[]>> {
+/**
+ * Everything that bears on the agents of a page of nodes: by node, its agents in the order of their names. `span`: the window, for all nodes.
+ * `digests`: what `findDigests` found, where that is wanted.
+ */
+export async function gather(
+  store: Store,
+  page: Page,
+  span: Span,
+  digests: Digests,
+): Promise<Map<string, AgentFacts[]>> {
   const streams = await store.db.selectFrom('streams').selectAll().where('node', 'in', idsOf(page)).execute();
   const runs: RunRow[] = await store.db
     .selectFrom('agents')
@@ -186,7 +198,6 @@ export async function gather(store: Store, page: Page, span: Span): Promise<Map<
   const ahead = await findAhead(store, page);
   const losses = await findLosses(store, page, span);
   const mismatches = await findMismatches(store, page);
-  const digests = await findDigests(store, page);
 
   const streamsOf = Map.groupBy(streams, ownerKey);
   const runOf = new Map(runs.map((run) => [ownerKey(run), run]));

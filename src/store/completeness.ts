@@ -1,5 +1,5 @@
 /** Asks the store how complete the account of each node is, page by page. The rules are in completeness-rules.ts. */
-import { gather } from './completeness-facts.ts';
+import { type Digests, findDigests, gather } from './completeness-facts.ts';
 import {
   type Finding,
   type Judged,
@@ -47,13 +47,19 @@ function isPast({ retired, span }: Judged, streams: readonly StreamState[]): boo
   return retired !== null && retired <= span.since && streams.every(({ state }) => state === 'complete');
 }
 
-/** The state of every stream, node by node in the order of host names; all streams of a node come in one array. */
-export async function* streamStates(store: Store, question: Question): AsyncGenerator<StreamState[]> {
+type Digesting = (store: Store, page: ReadonlyMap<string, Judged>) => Promise<Digests>;
+
+async function* statesByNode(
+  store: Store,
+  question: Question,
+  digesting: Digesting,
+): AsyncGenerator<StreamState[]> {
   const nodes = await askedAbout(store, question);
   for (let at = 0; at < nodes.length; at += PAGE) {
     const page = nodes.slice(at, at + PAGE);
     const judged = new Map(page.map((node) => [node.node, judgedOf(node, question)]));
-    const facts = await gather(store, judged, spanOf(question, null));
+    const digests = await digesting(store, judged);
+    const facts = await gather(store, judged, spanOf(question, null), digests);
     for (const one of judged.values()) {
       const agents = facts.get(one.node);
       const streams = agents?.flatMap((agent) => statesOf(one, agent)) ?? [neverReported(one)];
@@ -62,11 +68,19 @@ export async function* streamStates(store: Store, question: Question): AsyncGene
   }
 }
 
+/** The state of every stream, node by node in the order of host names; all streams of a node come in one array. */
+export function streamStates(store: Store, question: Question): AsyncGenerator<StreamState[]> {
+  return statesByNode(store, question, findDigests);
+}
+
+/** A digest is no finding: those that differ are in `differed`. */
+const noDigests: Digesting = async () => new Map();
+
 /** Counts nodes by what was found of them, and names them. */
 export async function completenessOf(store: Store, question: Question): Promise<Completeness> {
   const counts = noCounts();
   const named: Partial<Record<Finding, string[]>> = {};
-  for await (const streams of streamStates(store, question)) {
+  for await (const streams of statesByNode(store, question, noDigests)) {
     counts.nodes++;
     const findings = new Set(streams.flatMap((stream) => stream.findings));
     if (findings.size === 0) counts.complete++;

@@ -38,10 +38,10 @@ function answer(rows: readonly Row[], nodes = 1): Answer {
       now: new Date('2026-11-24T00:00:00Z'),
     },
     generated: moment,
-    completeness: {
+    completeness: async () => ({
       counts: { ...noCounts(), nodes, complete: nodes },
       named: {},
-    },
+    }),
     rows: stream(),
   };
 }

@@ -6,7 +6,7 @@ import type { DsacError } from '../../src/errors.ts';
 import { nodesMatching, runReport } from '../../src/run/report.ts';
 import { noCounts } from '../../src/store/completeness-words.ts';
 import { FakeNode, plainEvent } from '../helpers/batches.ts';
-import { at } from '../store/stores.ts';
+import { at, watched } from '../store/stores.ts';
 import { reportText, storeWith } from '../suites/report.ts';
 
 const IDS = ['a', 'b', 'c'].map((letter) => `${letter.repeat(8)}-0000-4000-8000-000000000000`);
@@ -71,6 +71,19 @@ test('JSON is one object with the window, the counts and the rows', async (t) =>
   assert.equal(answer.since, '2026-11-23T00:00:00.000Z');
   assert.deepEqual(Object.keys(answer.completeness), Object.keys(noCounts()));
   assert.equal(answer.rows.length, 3);
+});
+
+test('rows whose format has no head line do not wait for how complete they are', async (t) => {
+  const store = await storeWith(fleet());
+  t.after(() => store.close());
+  const cost = async (format: 'csv' | 'ndjson' | 'json'): Promise<number> => {
+    const { questions, ...seen } = watched(store);
+    await reportText(seen.store, changesReport, format);
+    return questions.length;
+  };
+  assert.equal(await cost('ndjson'), 1);
+  assert.equal(await cost('csv'), 1);
+  assert.ok((await cost('json')) > 1);
 });
 
 test('each piece is written before the next is made, so that a slow reader holds the report back', async (t) => {

@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import { CompiledQuery } from 'kysely';
 import { completenessOf, digestAgrees, streamStates } from '../../src/store/completeness.ts';
 import { lateness } from '../../src/store/completeness-rules.ts';
 import { headLine, noCounts } from '../../src/store/completeness-words.ts';
-import { Store } from '../../src/store/store.ts';
+import type { Store } from '../../src/store/store.ts';
 import { FakeNode, plainEvent } from '../helpers/batches.ts';
-import { at, InventoryNode, onEachStore, receipt } from './stores.ts';
+import { at, InventoryNode, onEachStore, receipt, sqliteStore, watched } from './stores.ts';
 
 const NOW = { since: new Date(at('00:00')), until: new Date(at('12:00')), now: new Date(at('12:00')) };
 
@@ -162,19 +163,10 @@ onEachStore(
 onEachStore(
   'P9: a page of nodes costs the same few questions, however many nodes and streams it has',
   async (_t, store) => {
-    let asked = 0;
-    const counting = store.db.withPlugin({
-      transformQuery: ({ node }) => {
-        asked++;
-        return node;
-      },
-      transformResult: async ({ result }) => result,
-    });
-    const counted = new Store(counting, store.dialect, store.label);
     const cost = async (): Promise<number> => {
-      asked = 0;
-      await completenessOf(counted, NOW);
-      return asked;
+      const { questions, ...seen } = watched(store);
+      await completenessOf(seen.store, NOW);
+      return questions.length;
     };
     await lived(store, 'one', { seqs: 3, ran: '11:30', sent: (seq) => seq !== 2 });
     const few = await cost();
@@ -184,3 +176,21 @@ onEachStore(
     assert.equal(await cost(), few);
   },
 );
+
+test('P9: of all batches that a stream has, SQLite looks up the newest by its key', async (t) => {
+  const store = await sqliteStore(t);
+  await lived(store, 'one', { seqs: 3, ran: '11:30' });
+  const { questions, ...seen } = watched(store);
+  await Array.fromAsync(streamStates(seen.store, NOW));
+  const plans = await Promise.all(
+    questions.map(({ sql, parameters }) =>
+      store.db.executeQuery<{ detail: string }>(
+        CompiledQuery.raw(`explain query plan ${sql}`, [...parameters]),
+      ),
+    ),
+  );
+  const steps = plans.flatMap(({ rows }) => rows.map(({ detail }) => detail));
+  const ofBatches = steps.filter((step) => /^(SCAN|SEARCH) (b|batches)\b/.test(step));
+  assert.ok(ofBatches.length > 0);
+  for (const step of ofBatches) assert.match(step, /\(node=\? AND agent=\? AND epoch=\? AND seq=\?\)$/);
+});

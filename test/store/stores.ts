@@ -1,9 +1,10 @@
 /** Runs a test against each database that a store can be, and makes the batches that it loads. */
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
+import type { CompiledQuery } from 'kysely';
 import type { Batch, BatchEvent, Fields, Header } from '../../src/spool/batch.ts';
 import { canonical, stateDigest } from '../../src/spool/canonical.ts';
-import { openStore, type Store } from '../../src/store/store.ts';
+import { openStore, Store } from '../../src/store/store.ts';
 import { FakeNode } from '../helpers/batches.ts';
 import { ownDatabase, servicesLeftOut } from '../helpers/services.ts';
 import { temporary } from '../helpers/tree.ts';
@@ -27,6 +28,19 @@ async function mysqlStore(t: TestContext): Promise<Store> {
 export function onEachStore(name: string, run: (t: TestContext, store: Store) => Promise<void>): void {
   test(`${name} (SQLite)`, async (t) => run(t, await sqliteStore(t)));
   test(`${name} (MySQL)`, { skip: servicesLeftOut }, async (t) => run(t, await mysqlStore(t)));
+}
+
+/** A store, and what is asked of it through it. */
+export function watched(store: Store): { store: Store; questions: CompiledQuery[] } {
+  const questions: CompiledQuery[] = [];
+  const db = store.db.withPlugin({
+    transformQuery: ({ node, queryId }) => {
+      questions.push(store.db.getExecutor().compileQuery(node, queryId));
+      return node;
+    },
+    transformResult: async ({ result }) => result,
+  });
+  return { store: new Store(db, store.dialect, store.label), questions };
 }
 
 /** A URL of an empty SQLite store below a temporary home. */

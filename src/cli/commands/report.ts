@@ -98,7 +98,7 @@ async function runReportCommand(name: string | undefined, options: ReportOptions
       runReport(store, report, scope, format, write);
     const completeness =
       options.output === undefined ? await produce(writeOut) : await toFile(options.output, produce);
-    if (options.fail) await failIncomplete(completeness, options);
+    if (options.fail) await failIncomplete(await completeness(), options);
   } finally {
     await store.close();
   }

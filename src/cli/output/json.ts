@@ -23,13 +23,14 @@ export async function* json({
   completeness,
   rows,
 }: Answer): AsyncGenerator<string> {
+  const told = await completeness();
   const head = {
     report: report.name,
     since: scope.since.toISOString(),
     until: scope.until.toISOString(),
     generated: generated.toISOString(),
-    summary: headLine(completeness),
-    completeness: completeness.counts,
+    summary: headLine(told),
+    completeness: told.counts,
   };
   yield `${safeJson(head).slice(0, -1)},"rows":[`;
   let before = '\n';

@@ -69,8 +69,8 @@ function day(date: Date): string {
 }
 
 /** What to say where there are no rows: why that may be, and what to try. */
-function nothing({ report, scope, completeness }: Answer): string {
-  if (completeness.counts.nodes === 0 && scope.nodes === undefined) {
+async function nothing({ report, scope, completeness }: Answer): Promise<string> {
+  if ((await completeness()).counts.nodes === 0 && scope.nodes === undefined) {
     return 'nothing has been loaded into the store yet: run dsac agent, dsac dispatch and dsac process, then ask again\n';
   }
   const days = Math.ceil((4 * (scope.now.getTime() - scope.since.getTime())) / DAY);
@@ -85,7 +85,7 @@ function nothing({ report, scope, completeness }: Answer): string {
 export function table(width: number | undefined) {
   return async function* (answer: Answer): AsyncGenerator<string> {
     const columns: readonly Column<Row>[] = answer.report.columns;
-    yield `${safe(headLine(answer.completeness))}\n\n`;
+    yield `${safe(headLine(await answer.completeness()))}\n\n`;
     let lines = [columns.map(titleOf)];
     let count = 0;
     for await (const row of answer.rows) {
@@ -95,7 +95,7 @@ export function table(width: number | undefined) {
       yield layOut(lines, width);
       lines = [columns.map(titleOf)];
     }
-    if (count === 0) yield nothing(answer);
+    if (count === 0) yield await nothing(answer);
     else if (lines.length > 1) yield layOut(lines, width);
   };
 }
