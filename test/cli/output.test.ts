@@ -1,8 +1,12 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import { stringify } from 'csv-stringify/sync';
+import fc from 'fast-check';
 import * as z from 'zod';
+import { csvOf } from '../../src/cli/output/csv.ts';
 import { formatNamed } from '../../src/cli/output/formats.ts';
 import { safeJson } from '../../src/cli/output/json.ts';
+import { safe } from '../../src/cli/output/safe.ts';
 import { fitted } from '../../src/cli/output/table.ts';
 import { defineReport } from '../../src/plugin/report.ts';
 import type { Answer, Row } from '../../src/run/report.ts';
@@ -130,6 +134,35 @@ test('CSV keeps formulas from being run, control characters from acting, and num
     `${time},\\x1b[31m,-1,[]`,
     `${time},\\u202e,-1,[]`,
   ]);
+});
+
+test('CSV is what csv-stringify writes of the same cells, whatever they are', async () => {
+  const character = fc.constantFrom(...'"\',=+-@ \t\r\n;a\uff1d\uff0b\uff0d\uff20\u2028é');
+  const text = fc.oneof(fc.string({ unit: character, maxLength: 5 }), fc.string({ unit: 'binary' }));
+  const value = fc.oneof(
+    text,
+    fc.double(),
+    fc.integer(),
+    fc.boolean(),
+    fc.constantFrom(null, undefined),
+    fc.array(text),
+  );
+  const cell = (one: unknown): string | number => {
+    if (one === null || one === undefined) return '';
+    if (typeof one === 'number') return one;
+    return typeof one === 'object' ? safeJson(one) : safe(String(one));
+  };
+  const rows = fc.array(fc.tuple(value, value), { maxLength: 3 });
+  await fc.assert(
+    fc.asyncProperty(rows, async (all) => {
+      async function* each(): AsyncGenerator<Row> {
+        for (const [a, b] of all) yield { a, b };
+      }
+      const written = (await Array.fromAsync(csvOf(['a', 'b'], each()))).join('');
+      const records = [['a', 'b'], ...all.map((cells) => cells.map(cell))];
+      assert.equal(written, stringify(records, { escape_formulas: true, record_delimiter: 'windows' }));
+    }),
+  );
 });
 
 test('CSV carries what has parts as JSON', async () => {
