@@ -38,9 +38,11 @@ export default defineReport<z.infer<typeof row>>({
   ],
   async *rows(store, scope) {
     const [since, until] = [storedDate(scope.since), storedDate(scope.until)];
-    for await (const change of packageChanges(packageEventsIn(store, scope))) {
-      const time = toStored(change.time);
-      if (time >= since && time < until) yield change;
+    for await (const changes of packageChanges(packageEventsIn(store, scope))) {
+      for (const change of changes) {
+        const time = toStored(change.time);
+        if (time >= since && time < until) yield change;
+      }
     }
   },
 });

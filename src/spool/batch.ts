@@ -109,11 +109,13 @@ function isJson(value: unknown, depth: number): boolean {
 /** Plain JSON under any names, `__proto__` among them. */
 export type Fields = Record<string, z.core.util.JSONType>;
 
+/** Whether `fieldsSchema` takes a value. */
+export function isFields(value: unknown): value is Fields {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) && isJson(value, DEEPEST);
+}
+
 /** An item's or a record's fields, handed on as they are. */
-export const fieldsSchema = z.custom<Fields>(
-  (value) => typeof value === 'object' && value !== null && !Array.isArray(value) && isJson(value, DEEPEST),
-  'an object of plain JSON',
-);
+export const fieldsSchema = z.custom<Fields>(isFields, 'an object of plain JSON');
 
 export const bySchema = z.strictObject({
   user: z.string().optional().describe('account name, as the source recorded it'),

@@ -1,7 +1,7 @@
 /** Reads events back: typed rows, in order, streamed. */
-import { type InferResult, type RawBuilder, sql } from 'kysely';
-import type * as z from 'zod';
-import { type By, bySchema, type Fields, fieldsSchema } from '../spool/batch.ts';
+import { type CompiledQuery, type InferResult, type RawBuilder, sql } from 'kysely';
+import { type By, bySchema, type Fields, fieldsSchema, isFields } from '../spool/batch.ts';
+import { pagesOf } from './pages.ts';
 import type { Store } from './store.ts';
 import { fromStored, storedDate, storedMs } from './times.ts';
 
@@ -59,8 +59,19 @@ function selectEvents(store: Store, { nodes }: Window) {
 
 type EventRow = InferResult<ReturnType<typeof selectEvents>>[number];
 
-function parsed<T>(json: string | null, schema: z.ZodType<T>): T | undefined {
-  return json === null ? undefined : schema.parse(JSON.parse(json));
+function fieldsOf(json: string | null): Fields | undefined {
+  if (json === null) return undefined;
+  const value: unknown = JSON.parse(json);
+  return isFields(value) ? value : fieldsSchema.parse(value);
+}
+
+let lastBy: { readonly json: string; readonly by: By } | undefined;
+
+/** Who did it. What one command did stands together, so that the last answer is kept. */
+function byOf(json: string | null): By | undefined {
+  if (json === null) return undefined;
+  if (lastBy?.json !== json) lastBy = { json, by: bySchema.parse(JSON.parse(json)) };
+  return lastBy.by;
 }
 
 function storedEvent(row: EventRow): StoredEvent {
@@ -74,10 +85,10 @@ function storedEvent(row: EventRow): StoredEvent {
     item: row.item,
     source: row.source,
     derived: row.derived === 1,
-    before: parsed(row.before_json, fieldsSchema),
-    after: parsed(row.after_json, fieldsSchema),
-    by: parsed(row.by_json, bySchema),
-    data: parsed(row.data_json, fieldsSchema),
+    before: fieldsOf(row.before_json),
+    after: fieldsOf(row.after_json),
+    by: byOf(row.by_json),
+    data: fieldsOf(row.data_json),
   };
 }
 
@@ -88,29 +99,51 @@ function wordsOf(row: EventRow): string {
 }
 
 /**
- * Rows in order of time, without what a log agent told again: one that lost its state begins a new epoch and reads its logs from the start.
- * Equal events of one epoch are as many things; those of another epoch are the same things. Holds what happened at one moment.
+ * Tells what a log agent told again: one that lost its state begins a new epoch and reads its logs from the start. Equal events of one epoch are as
+ * many things; those of another epoch are the same things. Sees rows in order of time, then node; holds what happened on one node at one moment.
  */
-async function* toldOnce<R extends EventRow>(rows: AsyncIterable<R>): AsyncGenerator<R> {
-  let moment = '';
-  let told = new Map<string, Map<string, number>>();
-  for await (const row of rows) {
-    if (row.kind !== 'log') {
-      yield row;
-      continue;
+class Retelling {
+  #time = '';
+  #node = '';
+  #rows: EventRow[] = [];
+  /** By words, then epoch, how often; none while all rows are of one epoch, as nearly always. */
+  #told: Map<string, Map<string, number>> | undefined;
+
+  /** Whether a row is of a thing that no row before it told. */
+  isNew(row: EventRow): boolean {
+    if (row.kind !== 'log') return true;
+    if (row.time !== this.#time || row.node !== this.#node) {
+      [this.#time, this.#node] = [row.time, row.node];
+      this.#rows = [];
+      this.#told = undefined;
     }
-    if (row.time !== moment) {
-      moment = row.time;
-      told = new Map();
-    }
+    if (this.#told) return this.#count(this.#told, row);
+    this.#rows.push(row);
+    if (row.epoch === this.#rows[0]!.epoch) return true;
+    this.#told = new Map();
+    let isNew = true;
+    for (const one of this.#rows) isNew = this.#count(this.#told, one);
+    return isNew;
+  }
+
+  #count(told: Map<string, Map<string, number>>, row: EventRow): boolean {
     const words = wordsOf(row);
     const byEpoch = told.get(words) ?? new Map<string, number>();
     told.set(words, byEpoch);
     const most = Math.max(0, ...byEpoch.values());
     const count = (byEpoch.get(row.epoch) ?? 0) + 1;
     byEpoch.set(row.epoch, count);
-    if (count > most) yield row;
+    return count > most;
   }
+}
+
+/** The rows of a question, which must ask for them in order of time, then node; without what was told again. */
+async function* toldOnce<R extends EventRow>(
+  store: Store,
+  question: { compile(): CompiledQuery<R> },
+): AsyncGenerator<R[]> {
+  const retelling = new Retelling();
+  for await (const page of pagesOf(store, question)) yield page.filter((row) => retelling.isNew(row));
 }
 
 /**
@@ -127,7 +160,7 @@ export async function* eventsIn(
     .where('e.time', '<', storedDate(window.until));
   if (agents !== undefined) query = query.where('e.agent', 'in', agents);
   const ordered = query.orderBy('e.time').orderBy('e.node').orderBy('e.batch').orderBy('e.idx');
-  for await (const row of toldOnce(ordered.stream())) yield storedEvent(row);
+  for await (const page of toldOnce(store, ordered)) for (const row of page) yield storedEvent(row);
 }
 
 /** An event of `logins` with what else the store knows of its session. */
@@ -162,11 +195,12 @@ export async function* sessionEventsIn(store: Store, window: Window): AsyncGener
     .orderBy('e.node')
     .orderBy('e.batch')
     .orderBy('e.idx');
-  for await (const row of toldOnce(query.stream())) {
-    const { out_time, out_data } = row;
-    const logout =
-      out_time === null ? undefined : { time: fromStored(out_time), data: parsed(out_data, fieldsSchema) };
-    yield { ...storedEvent(row), logout };
+  for await (const page of toldOnce(store, query)) {
+    for (const row of page) {
+      const { out_time, out_data } = row;
+      const logout = out_time === null ? undefined : { time: fromStored(out_time), data: fieldsOf(out_data) };
+      yield { ...storedEvent(row), logout };
+    }
   }
 }
 
@@ -191,9 +225,9 @@ async function earliestObserved(store: Store, window: Window): Promise<Date> {
 
 /**
  * Streams what bears on package changes in a window, ordered by the earliest moment that each can have happened: what managers recorded, and what
- * inventories observed, which happened some time in (since, time]. Reaches past the window's edges, where a change near them may have partners.
+ * inventories observed, which happened some time in (since, time]. Reaches past the window's edges, where a change near them may have partners. In pages.
  */
-export async function* packageEventsIn(store: Store, window: Window): AsyncGenerator<StoredEvent> {
+export async function* packageEventsIn(store: Store, window: Window): AsyncGenerator<StoredEvent[]> {
   const from = storedDate(new Date((await earliestObserved(store, window)).getTime() - LONGEST_TRANSACTION));
   const since = storedDate(window.since);
   const until = storedDate(window.until);
@@ -215,5 +249,5 @@ export async function* packageEventsIn(store: Store, window: Window): AsyncGener
     .orderBy('e.node')
     .orderBy('e.batch')
     .orderBy('e.idx');
-  for await (const row of toldOnce(query.stream())) yield storedEvent(row);
+  for await (const page of toldOnce(store, query)) yield page.map(storedEvent);
 }

@@ -62,7 +62,7 @@ const KINDS: Readonly<Record<string, string>> = {
 const kindOf = (action: string): string => KINDS[action] ?? action;
 
 /** The parts of `dpkg/openssl/amd64[/version]`; the architecture is unknown in some logs. */
-export function partsOf(item: string): { manager: string; name: string; arch: string | null } {
+function partsOf(item: string): { manager: string; name: string; arch: string | null } {
   const [manager = '', name = '', arch] = item.split('/');
   return { manager, name: name === '' ? item : name, arch: arch === undefined || arch === '' ? null : arch };
 }
@@ -119,7 +119,8 @@ function sameChange(a: PackageChange, b: PackageChange): boolean {
 /** When the change that an event tells began and ended, in ms; of most only one moment is known. */
 export function transactionOf({ time, data }: StoredEvent): { start: number; end: number } {
   const start = Date.parse(time);
-  const end = Date.parse(textOf(data?.end) ?? '');
+  const told = textOf(data?.end);
+  const end = told === null ? start : Date.parse(told);
   return { start, end: end > start ? end : start };
 }
 
@@ -169,19 +170,48 @@ function misfit(a: Draft, b: Draft): number {
   return distance(a, b) + (precise.start < other.start ? APART : 0) + unlike;
 }
 
+/** Lists up to this length are put in order by insertion: the engine's sort takes some hundred bytes for each. */
+const SHORT = 8;
+
+/** A list in order, equal ones as they stand; itself where it is in order already, as most of the many short ones here are. */
+function ordered<T>(list: readonly T[], compare: (a: T, b: T) => number): readonly T[] {
+  const isInOrder = list.every((one, at) => at === 0 || compare(list[at - 1]!, one) <= 0);
+  if (isInOrder) return list;
+  if (list.length > SHORT) return list.toSorted(compare);
+  const sorted: T[] = [];
+  for (const one of list) {
+    let at = sorted.length;
+    while (at > 0 && compare(sorted[at - 1]!, one) > 0) at--;
+    sorted.splice(at, 0, one);
+  }
+  return sorted;
+}
+
+interface Pair {
+  readonly a: Draft;
+  readonly b: Draft;
+  readonly misfit: number;
+}
+
+/** Records of two logs that can be one change. */
+function pairsOf(records: readonly Draft[]): Pair[] {
+  const pairs: Pair[] = [];
+  for (const [at, a] of records.entries()) {
+    for (let next = at + 1; next < records.length; next++) {
+      const b = records[next]!;
+      if (a.change.source !== b.change.source && sameChange(a.change, b.change) && distance(a, b) <= APART)
+        pairs.push({ a, b, misfit: misfit(a, b) });
+    }
+  }
+  return pairs;
+}
+
 /** Rule 1. The best fitting pairs are joined first. */
-function joinRecords(records: readonly Draft[]): Draft[] {
-  const pairs = records.flatMap((a, index) =>
-    records
-      .slice(index + 1)
-      .filter(
-        (b) =>
-          a.change.source !== b.change.source && sameChange(a.change, b.change) && distance(a, b) <= APART,
-      )
-      .map((b) => ({ a, b, misfit: misfit(a, b) })),
-  );
+function joinRecords(records: readonly Draft[]): readonly Draft[] {
+  const pairs = pairsOf(records);
+  if (pairs.length === 0) return records;
   const taken = new Set<Draft>();
-  for (const { a, b } of pairs.sort((x, y) => x.misfit - y.misfit)) {
+  for (const { a, b } of ordered(pairs, (x, y) => x.misfit - y.misfit)) {
     if (taken.has(a) || taken.has(b) || a.sources.some((source) => b.sources.includes(source))) continue;
     merge(a, b);
     taken.add(b);
@@ -249,11 +279,11 @@ function explainWithin(slack: number, look: StoredEvent, seen: Draft, records: r
     (draft) => leadsTo(draft.change, seen.change) || endsChain(draft, seen, within),
   );
   if (leads.length === 0) return false;
-  const begins = within.filter(({ change }) => change.from !== null && change.from === seen.change.from);
+  const begins = ({ change }: Draft): boolean => change.from !== null && change.from === seen.change.from;
   // Of several steps nobody but the records knows what lay between.
   const ends = within.length > 1 ? { from: null, to: null } : {};
-  for (const draft of new Set([...leads, ...begins])) {
-    if (draft.sources.includes('observed')) continue;
+  for (const draft of within) {
+    if (!(leads.includes(draft) || begins(draft)) || draft.sources.includes('observed')) continue;
     // zypp's log calls an upgrade an installation and has no version before it.
     const action =
       draft.change.action === 'installed' && draft.change.from === null
@@ -284,22 +314,23 @@ function leadsTo(record: PackageChange, seen: PackageChange): boolean {
 const isDpkg = ({ change }: Draft): boolean => change.source === 'dpkg';
 
 /** The real changes among all events of one package on one node, in order of time. */
-export function changesOfPackage(events: readonly StoredEvent[]): PackageChange[] {
-  const byTime = [...events].sort((a, b) => (a.time < b.time ? -1 : a.time > b.time ? 1 : 0));
+export function changesOfPackage(events: readonly StoredEvent[]): readonly PackageChange[] {
+  const byTime = ordered(events, (a, b) => (a.time < b.time ? -1 : a.time > b.time ? 1 : 0));
   const recorded = byTime.filter((event) => !isLook(event)).map(draftOf);
   const [dpkg, others] = [recorded.filter(isDpkg), recorded.filter((draft) => !isDpkg(draft))];
-  const records = joinRecords([...others, ...foldPurges(dpkg, others)].sort((a, b) => a.start - b.start));
+  const logged = ordered([...others, ...foldPurges(dpkg, others)], (a, b) => a.start - b.start);
+  const records = joinRecords(logged);
   const alone = byTime.filter(isLook).flatMap((look) => {
     const seen = draftOf(look);
     return explain(look, seen, records) ? [] : [seen];
   });
-  return [...records, ...alone].map(finished).sort(byTimeThenNode);
+  return ordered([...records, ...alone].map(finished), byTimeThenNode);
 }
 
 function finished({ change, sources }: Draft): PackageChange {
-  const source = [...new Set(sources)]
-    .sort((a, b) => precision(a) - precision(b) || (a < b ? -1 : 1))
-    .join('+');
+  if (sources.length === 1) return change;
+  const names = [...new Set(sources)];
+  const source = ordered(names, (a, b) => precision(a) - precision(b) || (a < b ? -1 : 1)).join('+');
   return { ...change, source };
 }
 

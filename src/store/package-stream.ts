@@ -7,51 +7,62 @@ import {
   isLook,
   MINUTE,
   type PackageChange,
-  partsOf,
   SLACK,
   transactionOf,
 } from './package-changes.ts';
 
 /** Events of one package on one node that may be about the same change, and until when another one may join. */
 interface Cluster {
-  readonly start: number;
+  /** The earliest time that one of its changes can have. */
+  first: number;
   end: number;
   readonly events: StoredEvent[];
 }
 
-/** The span of time in which the change that an event tells can have partners. */
-function spanOf(event: StoredEvent): { start: number; end: number } {
-  const time = Date.parse(event.time);
-  if (isLook(event))
-    return { start: (event.since === null ? time : Date.parse(event.since)) - SLACK, end: time + SLACK };
-  const { start, end } = transactionOf(event);
-  return { start, end: end + APART };
+/** When a change is told to have been, and the span of time in which it can have partners. */
+interface Span {
+  readonly time: number;
+  readonly start: number;
+  readonly end: number;
 }
 
-const packageKey = ({ node, item }: StoredEvent): string => {
-  const { manager, name } = partsOf(item ?? '');
-  return `${node} ${manager} ${name}`;
-};
+function spanOf(event: StoredEvent): Span {
+  if (isLook(event)) {
+    const time = Date.parse(event.time);
+    return {
+      time,
+      start: (event.since === null ? time : Date.parse(event.since)) - SLACK,
+      end: time + SLACK,
+    };
+  }
+  const { start, end } = transactionOf(event);
+  return { time: start, start, end: end + APART };
+}
+
+/** One key for all architectures and versions of a package on a node: what comes before the second slash, where there is something. */
+function packageKey(node: string, item: string): string {
+  const name = item.indexOf('/') + 1;
+  const end = item.indexOf('/', name);
+  return `${node} ${name > 0 && end > name ? item.slice(0, end) : item}`;
+}
 
 /** Puts a stream of events into clusters and lets go of the changes as soon as no later event can bear on them, or come before them. */
 class Sweep {
-  // In the order in which they begin, give or take SLACK, because events come so.
   readonly #open = new Map<string, Cluster>();
   #ready: PackageChange[] = [];
   #swept = Number.NEGATIVE_INFINITY;
   #released = Number.NEGATIVE_INFINITY;
 
-  add(event: StoredEvent): void {
-    const { start, end } = spanOf(event);
-    const key = packageKey(event);
+  add(event: StoredEvent, key: string, { time, start, end }: Span): void {
     const cluster = this.#open.get(key);
     if (cluster && cluster.end >= start) {
       cluster.events.push(event);
       cluster.end = Math.max(cluster.end, end);
+      cluster.first = Math.min(cluster.first, time);
       return;
     }
     if (cluster) this.#settle(key, cluster);
-    this.#open.set(key, { start, end, events: [event] });
+    this.#open.set(key, { first: time, end, events: [event] });
   }
 
   #settle(key: string, cluster: Cluster): void {
@@ -63,28 +74,38 @@ class Sweep {
   passed(moment: number): PackageChange[] {
     if (moment < this.#swept + MINUTE) return [];
     this.#swept = moment;
-    for (const [key, cluster] of this.#open) if (cluster.end < moment) this.#settle(key, cluster);
-    const limit = Math.min(moment, (this.#open.values().next().value?.start ?? moment) - SLACK);
+    // A change has the time of one of its events, and none that is still to come is of a time before its beginning.
+    let limit = moment;
+    for (const [key, cluster] of this.#open) {
+      if (cluster.end < moment) this.#settle(key, cluster);
+      else limit = Math.min(limit, cluster.first);
+    }
     if (limit < this.#released + MINUTE) return [];
     this.#released = limit;
-    const { now = [], later = [] } = Object.groupBy(this.#ready, ({ time }) =>
-      Date.parse(time) < limit ? 'now' : 'later',
-    );
-    this.#ready = later;
+    const before = Number.isFinite(limit) ? new Date(limit).toISOString() : '\uffff';
+    const now = this.#ready.filter(({ time }) => time < before);
+    if (now.length > 0) this.#ready = this.#ready.filter(({ time }) => time >= before);
     return now.sort(byTimeThenNode);
   }
 }
 
 /**
- * The real changes among a stream of events that is ordered by the earliest moment each can have happened (`since` where there is one, else
+ * The real changes among a stream of events, in pages, that is ordered by the earliest moment each can have happened (`since` where there is one, else
  * `time`); ordered by time, then node. Holds no more than what may still find a partner or stand before something that may.
  */
-export async function* packageChanges(events: AsyncIterable<StoredEvent>): AsyncGenerator<PackageChange> {
+export async function* packageChanges(
+  pages: AsyncIterable<readonly StoredEvent[]>,
+): AsyncGenerator<PackageChange[]> {
   const sweep = new Sweep();
-  for await (const event of events) {
-    if (event.item === null) continue;
-    yield* sweep.passed(spanOf(event).start - SLACK);
-    sweep.add(event);
+  for await (const events of pages) {
+    const changes: PackageChange[] = [];
+    for (const event of events) {
+      if (event.item === null) continue;
+      const span = spanOf(event);
+      for (const change of sweep.passed(span.start - SLACK)) changes.push(change);
+      sweep.add(event, packageKey(event.node, event.item), span);
+    }
+    if (changes.length > 0) yield changes;
   }
-  yield* sweep.passed(Number.POSITIVE_INFINITY);
+  yield sweep.passed(Number.POSITIVE_INFINITY);
 }

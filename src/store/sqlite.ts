@@ -2,8 +2,9 @@
 import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
-import { Kysely, SqliteDialect, type SqliteStatement } from 'kysely';
+import { type DatabaseConnection, Kysely, SqliteDialect, type SqliteStatement } from 'kysely';
 import { DsacError, reasonOf } from '../errors.ts';
+import { PAGE_ROWS } from './pages.ts';
 import type { Tables } from './tables.ts';
 import type { SqliteTarget } from './url.ts';
 
@@ -11,13 +12,16 @@ import type { SqliteTarget } from './url.ts';
 const BUSY_MS = 5000;
 /** Page cache, at most: loading many nodes touches every index in many places, and SQLite's own 2 MiB are too few for that. */
 export const CACHE_KIB = 64 * 1024;
+/** Page cache of who only reads, who passes most pages once; what is sorted takes as much again before it goes through a temporary file. */
+const READER_CACHE_KIB = 4 * 1024;
 
 /** Statements that are kept compiled: loading says the same few dozen again and again. */
 const KEPT = 200;
 
-/** Compiles statements for Kysely, each text once; a streamed one is compiled for itself, since its rows are read while others run. */
+const values = (parameters: readonly unknown[]): SQLInputValue[] => [...parameters] as SQLInputValue[];
+
+/** Compiles statements for Kysely, each text once. */
 function preparer(database: DatabaseSync): (sql: string) => SqliteStatement {
-  const values = (parameters: readonly unknown[]): SQLInputValue[] => [...parameters] as SQLInputValue[];
   const kept = new Map<string, SqliteStatement>();
   const adapted = (sql: string): SqliteStatement => {
     const statement: StatementSync = database.prepare(sql);
@@ -25,7 +29,7 @@ function preparer(database: DatabaseSync): (sql: string) => SqliteStatement {
       reader: statement.columns().length > 0,
       all: (parameters) => statement.all(...values(parameters)),
       run: (parameters) => statement.run(...values(parameters)),
-      iterate: (parameters) => database.prepare(sql).iterate(...values(parameters)),
+      iterate: (parameters) => statement.iterate(...values(parameters)),
     };
   };
   return (sql) => {
@@ -38,13 +42,27 @@ function preparer(database: DatabaseSync): (sql: string) => SqliteStatement {
   };
 }
 
-function openFile(target: SqliteTarget): DatabaseSync {
+/** Streams rows in pages, where Kysely would step through the event loop with each. The statement is compiled for itself, since its rows are read while others run. */
+function streaming(database: DatabaseSync): DatabaseConnection['streamQuery'] {
+  return async function* <R>({ sql, parameters }: { sql: string; parameters: readonly unknown[] }) {
+    let rows: R[] = [];
+    for (const row of database.prepare(sql).iterate(...values(parameters))) {
+      rows.push(row as R);
+      if (rows.length < PAGE_ROWS) continue;
+      yield { rows };
+      rows = [];
+    }
+    if (rows.length > 0) yield { rows };
+  };
+}
+
+function openFile(target: SqliteTarget, cacheKib: number): DatabaseSync {
   try {
     if (target.path !== ':memory:') mkdirSync(dirname(target.path), { recursive: true, mode: 0o750 });
     const database = new DatabaseSync(target.path, { timeout: BUSY_MS });
     // FULL: a batch leaves the spool once load() resolves, so the commit must survive a power cut.
     database.exec('pragma journal_mode = wal; pragma synchronous = full');
-    database.exec(`pragma cache_size = -${CACHE_KIB}`);
+    database.exec(`pragma cache_size = -${cacheKib}`);
     return database;
   } catch (error) {
     throw new DsacError('unavailable', `cannot open the store ${target.label}: ${reasonOf(error)}`, {
@@ -53,12 +71,15 @@ function openFile(target: SqliteTarget): DatabaseSync {
   }
 }
 
-/** Opens, and creates where there is none, the SQLite file of the store. Throws an `unavailable` error. */
-export function openSqlite(target: SqliteTarget): Kysely<Tables> {
-  const database = openFile(target);
+/** Opens, and creates where there is none, the SQLite file of the store; `toRead`: for one who reads. Throws an `unavailable` error. */
+export function openSqlite(target: SqliteTarget, { toRead }: { readonly toRead: boolean }): Kysely<Tables> {
+  const database = openFile(target, toRead ? READER_CACHE_KIB : CACHE_KIB);
   const prepare = preparer(database);
   return new Kysely<Tables>({
     dialect: new SqliteDialect({
+      onCreateConnection: async (connection) => {
+        connection.streamQuery = streaming(database);
+      },
       database: {
         close: () => database.close(),
         // Every transaction of the store writes: taking the write lock at once waits for it, where an upgrade later would fail.

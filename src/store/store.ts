@@ -65,8 +65,12 @@ function notAllowed(label: string, error: unknown): DsacError {
   );
 }
 
-async function connect(target: StoreTarget, password: string | undefined): Promise<Kysely<Tables>> {
-  if (target.dialect === 'sqlite') return (await import('./sqlite.ts')).openSqlite(target);
+async function connect(
+  target: StoreTarget,
+  { password, existing = false }: StoreOptions,
+): Promise<Kysely<Tables>> {
+  if (target.dialect === 'sqlite')
+    return (await import('./sqlite.ts')).openSqlite(target, { toRead: existing });
   const { openMysql } = await import('./mysql.ts');
   return openMysql({ ...target, password: target.password ?? password });
 }
@@ -80,7 +84,7 @@ export async function openStore(url: string | undefined, options: StoreOptions):
   const target = parseStoreUrl(url ?? DEFAULT_STORE_URL, options.home);
   if (options.existing && target.dialect === 'sqlite' && !existsSync(target.path))
     throw emptyStore(target.label);
-  const db = await connect(target, options.password);
+  const db = await connect(target, options);
   try {
     if (options.existing) await requireStore(db, target.dialect, target.label);
     await migrate(db, target.dialect, target.label);
