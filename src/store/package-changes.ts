@@ -63,8 +63,8 @@ const kindOf = (action: string): string => KINDS[action] ?? action;
 
 /** The parts of `dpkg/openssl/amd64[/version]`; the architecture is unknown in some logs. */
 function partsOf(item: string): { manager: string; name: string; arch: string | null } {
-  const [manager = '', name = '', arch] = item.split('/');
-  return { manager, name: name === '' ? item : name, arch: arch === undefined || arch === '' ? null : arch };
+  const [manager = '', name = '', arch = ''] = item.split('/', 3);
+  return { manager, name: name === '' ? item : name, arch: arch === '' ? null : arch };
 }
 
 /** A version that counts: a package of which only configuration is left has none. */
@@ -90,7 +90,8 @@ function changeOf(event: StoredEvent): PackageChange {
   const to = look ? versionOf(event.after) : textOf(event.after?.version);
   const source = look ? 'observed' : (event.source ?? event.agent);
   const action = event.derived ? derivedAction(from, to) : event.action;
-  return { time, node, host, action, ...partsOf(event.item ?? ''), from, to, by: by ?? null, source };
+  const { manager, name, arch } = partsOf(event.item ?? '');
+  return { time, node, host, action, manager, name, arch, from, to, by: by ?? null, source };
 }
 
 function textOf(value: unknown): string | null {
@@ -126,7 +127,8 @@ export function transactionOf({ time, data }: StoredEvent): { start: number; end
 
 function draftOf(event: StoredEvent): Draft {
   const change = changeOf(event);
-  return { ...transactionOf(event), change, sources: [change.source] };
+  const { start, end } = transactionOf(event);
+  return { start, end, change, sources: [change.source] };
 }
 
 /** Sources by how well they know when: dpkg's log has each package's own second. */
@@ -269,11 +271,11 @@ function explain(look: StoredEvent, seen: Draft, records: readonly Draft[]): boo
 function explainWithin(slack: number, look: StoredEvent, seen: Draft, records: readonly Draft[]): boolean {
   const first = look.since === null ? seen.start : Date.parse(look.since);
   const within = records.filter(
-    (draft) =>
-      (draft.change.action !== 'failed' || isUnready(look)) &&
-      sameArch(draft.change.arch, seen.change.arch) &&
-      draft.end >= first - slack &&
-      draft.start <= seen.start + slack,
+    ({ change, start, end }) =>
+      end >= first - slack &&
+      start <= seen.start + slack &&
+      sameArch(change.arch, seen.change.arch) &&
+      (change.action !== 'failed' || isUnready(look)),
   );
   const leads = within.filter(
     (draft) => leadsTo(draft.change, seen.change) || endsChain(draft, seen, within),

@@ -68,6 +68,8 @@ class Sweep {
   #settle(key: string, cluster: Cluster): void {
     this.#open.delete(key);
     this.#ready.push(...changesOfPackage(cluster.events));
+    // Tables that the Map has outgrown live until a full garbage collection, and all that they name with them.
+    cluster.events.length = 0;
   }
 
   /** The changes that are final when no event can begin before `moment`; at most once a minute of the events' own time. */

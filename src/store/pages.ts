@@ -3,7 +3,7 @@ import type { CompiledQuery } from 'kysely';
 import type { Store } from './store.ts';
 
 /** Rows that are handed on together. */
-export const PAGE_ROWS = 256;
+export const PAGE_ROWS = 64;
 
 /** What can be asked: a built query. */
 interface Question<R> {

@@ -8,7 +8,7 @@ import { safeJson } from './json.ts';
 import { safe } from './safe.ts';
 
 /** Characters that are handed on together, about. */
-const CHUNK = 65_536;
+const CHUNK = 16_384;
 
 /** What a spreadsheet would take for a formula, full-width forms among them: Apple Numbers makes plain ones of those. */
 const FORMULA = /^[=+\-@\t\r\uff1d\uff0b\uff0d\uff20]/;
