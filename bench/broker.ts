@@ -16,7 +16,7 @@ type Message = Awaited<ReturnType<typeof pack>>;
 
 /** A stock as the messages that DSAC makes of it. */
 export async function messagesOf({ batches }: Pick<Stock, 'batches'>): Promise<Message[]> {
-  return Promise.all(batches.map(pack));
+  return batches.map(pack);
 }
 
 /** How many messages wait in a queue. */

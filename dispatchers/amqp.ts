@@ -52,7 +52,7 @@ function answersOf(outcomes: readonly Outcome[], where: string): Answer[] {
 }
 
 async function* packed(parcels: readonly Parcel[]) {
-  for (const { batch } of parcels) yield await pack(batch);
+  for (const { batch } of parcels) yield pack(batch);
 }
 
 async function requireExchange(broker: Broker, exchange: string): Promise<void> {

@@ -21,7 +21,7 @@ const large = new FakeNode().next(
 );
 
 test('a batch travels under the names that docs/format.md promises to other consumers', async () => {
-  const { routingKey, body, properties } = await pack(small);
+  const { routingKey, body, properties } = pack(small);
   assert.equal(routingKey, `dsac.logins.${small.header.node}`);
   assert.deepEqual(body, small.bytes);
   assert.deepEqual(properties, {
@@ -36,7 +36,7 @@ test('a batch travels under the names that docs/format.md promises to other cons
 });
 
 test('a large batch travels compressed and arrives byte by byte', async () => {
-  const { body, properties: packed } = await pack(large);
+  const { body, properties: packed } = pack(large);
   assert.equal(packed.contentEncoding, 'zstd');
   assert.ok(body.length < large.bytes.length);
   const { batches, damages } = await unpack({

@@ -54,7 +54,7 @@ class Centre {
     const node = new FakeNode();
     const batches = Array.from({ length: count }, (_, n) => node.next('logins', 'log', [plainEvent(n)]));
     for (const batch of batches) {
-      const { routingKey, body, properties } = await pack(batch);
+      const { routingKey, body, properties } = pack(batch);
       this.channel.publish(this.own.exchange, routingKey, body, properties);
     }
     await this.channel.waitForConfirms();
