@@ -51,7 +51,7 @@ function answersOf(outcomes: readonly Outcome[], where: string): Answer[] {
   return answers;
 }
 
-async function* packed(parcels: readonly Parcel[]) {
+function* packed(parcels: readonly Parcel[]) {
   for (const { batch } of parcels) yield pack(batch);
 }
 
@@ -64,6 +64,8 @@ export default defineDispatcher({
   name: 'amqp',
   summary: 'publishes to RabbitMQ: topic exchange, persistent, confirmed by the broker',
   options,
+  // So many small ones go out together that waiting for the last one's confirm is little beside sending them.
+  group: 1024,
   async open({ options, name, paths }) {
     const { exchange, confirm_timeout } = options;
     const broker = await connectBroker(options, paths.home, `dsac dispatch ${name}`);

@@ -2,7 +2,7 @@
  * Publishes with proof: a message counts as delivered when the broker has confirmed it and has not returned it. An unroutable message is
  * confirmed too, so its `return`, which always comes first, is remembered by message id.
  */
-import { once } from 'node:events';
+import { setImmediate } from 'node:timers/promises';
 import type { ConfirmChannel } from 'amqplib';
 import { orAbort } from '../abort.ts';
 import { DestinationDown } from '../plugin/handler.ts';
@@ -17,6 +17,8 @@ export type Outcome =
 /** What amqplib says when the broker answers a publish with basic.nack. */
 const NACKED = 'message nacked';
 const CONFIRMED: Outcome = { status: 'confirmed' };
+/** Bytes after which what was written leaves, and what has come in is heard, before more is packed. */
+const TURN = 64 * 1024;
 
 export class Publisher {
   readonly #broker: Broker;
@@ -38,7 +40,7 @@ export class Publisher {
    * `DestinationDown` where not one has an answer, and `ChannelClosed` when the broker closes the channel; what it had confirmed until then
    * may be sent again.
    */
-  async publish(messages: AsyncIterable<Outgoing>, count: number): Promise<Outcome[]> {
+  async publish(messages: Iterable<Outgoing>, count: number): Promise<Outcome[]> {
     const silence = new Silence(this.#silenceMs, `${this.#broker.where}: confirmed nothing`);
     const outcomes: (Outcome | undefined)[] = Array.from({ length: count });
     try {
@@ -56,25 +58,28 @@ export class Publisher {
 
   /** Sends all and waits until each has its outcome. */
   async #window(
-    messages: AsyncIterable<Outgoing>,
+    messages: Iterable<Outgoing>,
     outcomes: (Outcome | undefined)[],
     silence: Silence,
   ): Promise<void> {
     const { channel, closed } = await this.#open();
     const trouble = AbortSignal.any([this.#broker.lost, this.#broker.blocked, closed, silence.signal]);
-    const confirms: Promise<void>[] = [];
-    for await (const message of messages) {
+    const all = Promise.withResolvers<void>();
+    let [sent, unanswered, bytes] = [0, outcomes.length, 0];
+    trouble.throwIfAborted();
+    for (const message of messages) {
+      const at = sent++;
+      this.#send(channel, message, silence, (outcome) => {
+        outcomes[at] = outcome;
+        if (--unanswered === 0) all.resolve();
+      });
+      bytes += message.body.length;
+      if (bytes < TURN) continue;
+      bytes = 0;
+      await setImmediate();
       trouble.throwIfAborted();
-      const { confirm, room } = this.#send(channel, message, silence);
-      const at = confirms.length;
-      confirms.push(
-        confirm.then((outcome) => {
-          outcomes[at] = outcome;
-        }),
-      );
-      if (!room) await orAbort(once(channel, 'drain'), trouble);
     }
-    await orAbort(Promise.all(confirms), trouble);
+    await orAbort(all.promise, trouble);
   }
 
   /** The channel, a new one when the broker has closed the last. */
@@ -94,9 +99,10 @@ export class Publisher {
     channel: ConfirmChannel,
     { routingKey, body, properties }: Outgoing,
     silence: Silence,
-  ): { confirm: Promise<Outcome>; room: boolean } {
-    const { promise: confirm, resolve } = Promise.withResolvers<Outcome>();
-    const room = channel.publish(this.#exchange, routingKey, body, properties, (error: unknown) => {
+    resolve: (outcome: Outcome) => void,
+  ): void {
+    // It may be more than the socket takes: a window is bounded by who makes it.
+    channel.publish(this.#exchange, routingKey, body, properties, (error: unknown) => {
       silence.broken();
       const returned = this.#returned.get(properties.messageId);
       if (error instanceof Error) {
@@ -106,7 +112,6 @@ export class Publisher {
       } else if (returned !== undefined) resolve({ status: 'returned', reason: returned });
       else resolve(CONFIRMED);
     });
-    return { confirm, room };
   }
 }
 

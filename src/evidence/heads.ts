@@ -16,8 +16,8 @@ import {
   timeSchema,
   uuidSchema,
 } from '../spool/batch.ts';
-import { publicKeyFrom } from '../spool/decode.ts';
 import { realDisk } from '../spool/disk.ts';
+import { publicKeyFrom } from '../spool/signature.ts';
 import { appendDurably, cutAfter, lastLine } from './append.ts';
 import type { Link } from './succession.ts';
 

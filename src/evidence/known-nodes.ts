@@ -10,8 +10,8 @@ import { join } from 'node:path';
 import { DsacError, reasonOf } from '../errors.ts';
 import { takeLock } from '../lock.ts';
 import { timeSchema, uuidSchema } from '../spool/batch.ts';
-import { publicKeyFrom } from '../spool/decode.ts';
 import { readIfThere, realDisk } from '../spool/disk.ts';
+import { publicKeyFrom } from '../spool/signature.ts';
 import { appendDurably, cutAfter } from './append.ts';
 
 const WAYS = ['contact', 'pinned', 'rotated', 'revoked'] as const;

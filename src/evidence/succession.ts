@@ -1,7 +1,7 @@
 /** How one key of a node follows another: the old key signs for the new one, and batches carry the chain (docs/format.md §1). */
 import { type KeyObject, sign, verify } from 'node:crypto';
 import { type Header, MAX_SUCCESSION } from '../spool/batch.ts';
-import { publicKeyFrom } from '../spool/decode.ts';
+import { publicKeyFrom } from '../spool/signature.ts';
 
 /** One change of key: the old public key (base64), and its signature over the new one. */
 export type Link = NonNullable<Header['succession']>[number];

@@ -70,6 +70,9 @@ async function route(run: DeliverRun, posts: readonly Post[], supply: Supply): P
     signal: run.signal,
     gate: run.gate,
     handOn: supply.handOn,
+    handed: supply.handed,
+    // What leaves a node comes to a door where each is verified.
+    signatures: run.stack === 'out' ? 'vouched' : 'verified',
   });
 }
 

@@ -8,12 +8,12 @@ import {
   type Parcel,
   type Session,
 } from '../plugin/handler.ts';
-import { damageReason } from '../spool/decode.ts';
+import { type Decoded, damageReason } from '../spool/decode.ts';
 import { batchFile, byName } from '../spool/names.ts';
 import type { SpoolFile } from '../spool/spool.ts';
 import { afterDelivery, afterFailure, type Destination, writeDestination } from './destination.ts';
 import { type DeliverRun, type Delivery, handlersDirectory, type Post, wants } from './post.ts';
-import type { Supply } from './supply.ts';
+import type { Kept, Supply } from './supply.ts';
 
 /** Names are read from a queue in windows of this many, sorted, so that a backlog of any size costs the same memory. */
 const WINDOW = 4096;
@@ -35,6 +35,7 @@ export class Round {
   readonly #run: DeliverRun;
   readonly #post: Post;
   readonly #supply: Supply;
+  readonly #kept: Kept;
   /** No new group is begun once it aborts. */
   readonly #soon: AbortSignal;
   /** Aborts what is under way. */
@@ -48,6 +49,7 @@ export class Round {
     this.#run = run;
     this.#post = post;
     this.#supply = supply;
+    this.#kept = supply.join(post.name);
     this.#destination = destination;
     this.#soon = AbortSignal.any([run.signal, AbortSignal.timeout(post.deadlineMs)]);
     this.#now = afterGrace(this.#soon);
@@ -63,6 +65,7 @@ export class Round {
       this.#run.log.error({ handler: this.#post.name, reason: down }, 'destination down');
       this.#destination = afterFailure(this.#destination, down, this.#run.clock(), this.#run.random());
     } finally {
+      this.#supply.leave(this.#post.name);
       await this.#close();
     }
     if (this.#destination !== before) {
@@ -127,10 +130,17 @@ export class Round {
     return files.sort(byName);
   }
 
+  /** What routing has kept of a file, if it is still there. */
+  async #keptOf({ name, path }: SpoolFile): Promise<Decoded[] | undefined> {
+    const kept = this.#kept.take(name);
+    if (kept === undefined || (await this.#run.spool.disk.stat(path))?.size !== kept.bytes) return undefined;
+    return kept.batches.map((batch) => ({ batch }));
+  }
+
   /** Opens a file; damage that appeared in the queue is set aside, what is whole beside it becomes files of its own. Batches of agents that the handler does not want count as delivered. */
   async #consign(file: SpoolFile): Promise<Consignment | undefined> {
     try {
-      const decoded = await this.#run.spool.open(file.path);
+      const decoded = (await this.#keptOf(file)) ?? (await this.#run.spool.open(file.path));
       const damage = damageReason(decoded);
       if (damage !== undefined) {
         for (const { batch } of decoded) {

@@ -2,7 +2,7 @@
  * Reads batches out of bytes that may be damaged or hostile (docs/format.md, what a reader must reject).
  * It never throws for bad bytes: damage is one of the things it yields, and reading goes on behind it.
  */
-import { createHash, createPublicKey, type KeyObject, verify } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { type ZstdOptions, zstdDecompressSync } from 'node:zlib';
 import type * as z from 'zod';
 import { errorCode, reasonOf } from '../errors.ts';
@@ -20,8 +20,8 @@ import {
   type Trailer,
   trailerSchema,
 } from './batch.ts';
-import { signedText } from './encode.ts';
 import { isEvent } from './event-check.ts';
+import { badSignature, unlikeSignature } from './signature.ts';
 
 const LF = 0x0a;
 export const HEADER_START = Buffer.from('{"dsac":');
@@ -37,6 +37,9 @@ export interface Damage {
   readonly bytes: Buffer;
   readonly reason: string;
 }
+
+/** Whether each signature is verified; when not, who reads sees to it (`badSignatures`). */
+export type Signatures = 'verified' | 'unverified';
 
 export type Decoded =
   | { readonly batch: Batch; readonly damage?: never }
@@ -102,53 +105,6 @@ function* parseEvents(bytes: Buffer, start: number, end: number): Generator<Batc
   for (const line of linesOf(bytes.subarray(start, end))) yield parseEvent(line, `event ${number++}`);
 }
 
-const publicKeys = new Map<string, KeyObject>();
-
-/** The Ed25519 public key whose 32 raw bytes are `raw` (base64). Throws when they are not a key. */
-export function publicKeyFrom(raw: string): KeyObject {
-  let key = publicKeys.get(raw);
-  if (!key) {
-    key = createPublicKey({
-      key: { kty: 'OKP', crv: 'Ed25519', x: Buffer.from(raw, 'base64').toString('base64url') },
-      format: 'jwk',
-    });
-    if (publicKeys.size > 10_000) publicKeys.clear();
-    publicKeys.set(raw, key);
-  }
-  return key;
-}
-
-/** Signatures of batches that this process has verified, by the digest of the batch: one command reads a batch again for each handler. */
-const verified = new Map<string, string>();
-/** How many are remembered: enough for what is routed before it is delivered, some megabytes. */
-const VERIFIED = 16_384;
-
-/** Why the signature does not hold, or undefined when it does or there is none to check. */
-function badSignature(header: Header, trailer: Trailer): string | undefined {
-  if (trailer.sig === undefined)
-    return header.key === undefined ? undefined : 'the header names a key but the trailer has no sig';
-  if (header.key === undefined) return 'the trailer has a sig but the header names no key';
-  // Base64 leaves bits unused at its end: another text for the same signature would be another batch with the same digest.
-  if (Buffer.from(trailer.sig, 'base64').toString('base64') !== trailer.sig)
-    return 'sig is not as base64 is written';
-  // The digest is of the bytes that name the key, so digest and signature say all that verifying depends on.
-  if (verified.get(trailer.sha256) === trailer.sig) return undefined;
-  try {
-    const valid = verify(
-      null,
-      signedText(trailer.sha256),
-      publicKeyFrom(header.key),
-      Buffer.from(trailer.sig, 'base64'),
-    );
-    if (!valid) return 'sig does not verify under key';
-    if (verified.size >= VERIFIED) verified.delete(verified.keys().next().value!);
-    verified.set(trailer.sha256, trailer.sig);
-    return undefined;
-  } catch (error) {
-    return `sig cannot be checked: ${reasonOf(error)}`;
-  }
-}
-
 /** Where the lines of a batch lie, and how many of them are events. */
 interface Frame {
   readonly events: number;
@@ -174,36 +130,43 @@ function frame(bytes: Buffer, start: number): Frame | string {
     const long = tooLong(start, at, stop);
     if (long !== undefined) return long;
     if (count < 0) continue;
+    if (startsWith(bytes, at, EVENT_START)) continue;
     if (startsWith(bytes, at, TRAILER_START)) return { events, trailer: at, end: stop + 1, count };
     if (startsWith(bytes, at, HEADER_START)) return `cut: a new header after ${count} events, no trailer`;
-    if (!startsWith(bytes, at, EVENT_START)) return `line ${count + 2} is neither event nor trailer`;
+    return `line ${count + 2} is neither event nor trailer`;
   }
 }
 
 /** The batch that starts at `start`, checked but for its events; throws with the reason when it is none. */
-function checked(bytes: Buffer, start: number, { events, trailer: trailerAt, end, count }: Frame): Batch {
+function checked(
+  bytes: Buffer,
+  start: number,
+  { events, trailer: trailerAt, end, count }: Frame,
+  signatures: Signatures,
+): Batch {
   const line = (what: string, from: number, to: number): unknown => parseJson(bytes.subarray(from, to), what);
   const header = requireValid(line('header', start, events - 1), headerSchema, 'header') as Header;
   const trailer = requireValid(line('trailer', trailerAt, end - 1), trailerSchema, 'trailer') as Trailer;
   if (trailer.count !== count)
     throw new Error(`count: the trailer says ${trailer.count}, there are ${count} events`);
   const body = bytes.subarray(start, trailerAt);
-  const sha256 = createHash('sha256').update(body).digest('hex');
+  const sha256 = hash('sha256', body, 'hex');
   if (sha256 !== trailer.sha256)
     throw new Error(`sha256: the trailer says ${trailer.sha256}, the bytes give ${sha256}`);
-  const unsigned = badSignature(header, trailer);
+  const unsigned =
+    signatures === 'verified' ? badSignature(header, trailer) : unlikeSignature(header, trailer);
   if (unsigned !== undefined) throw new Error(unsigned);
   const events_ = (): Generator<BatchEvent> => parseEvents(bytes, events, trailerAt);
   return { header, trailer, bytes: bytes.subarray(start, end), events: events_ };
 }
 
 /** The batch that starts at `start`, or why there is none. */
-function decodeOne(bytes: Buffer, start: number): Batch | string {
+function decodeOne(bytes: Buffer, start: number, signatures: Signatures): Batch | string {
   if (!startsWith(bytes, start, HEADER_START)) return 'bytes that are not a batch header';
   const framed = frame(bytes, start);
   if (typeof framed === 'string') return framed;
   try {
-    return checked(bytes, start, framed);
+    return checked(bytes, start, framed, signatures);
   } catch (error) {
     return reasonOf(error);
   }
@@ -247,12 +210,12 @@ function damageOf(bytes: Buffer, offset: number, end: number, reason: string, st
  * Every batch in `bytes` (one batch or a segment, not compressed), and every stretch that is not one, in order. Between two batches
  * there is one stretch at most, however many broken batches lie in it.
  */
-export function* decode(bytes: Buffer): Generator<Decoded> {
+export function* decode(bytes: Buffer, signatures: Signatures = 'verified'): Generator<Decoded> {
   if (bytes.length === 0) yield { damage: { offset: 0, bytes, reason: 'empty file' } };
   const headers = new Headers(bytes);
   let bad: { readonly offset: number; readonly reason: string; stretches: number } | undefined;
   for (let at = 0; at < bytes.length; ) {
-    const found = decodeOne(bytes, at);
+    const found = decodeOne(bytes, at, signatures);
     if (typeof found === 'string') {
       bad ??= { offset: at, reason: found, stretches: 0 };
       bad.stretches++;
@@ -325,10 +288,14 @@ export async function unfold(bytes: Uint8Array): Promise<Buffer> {
 }
 
 /** What a stored file holds, unfolded first when its name ends in `.zst`. */
-export async function decodeStored(name: string, stored: Buffer): Promise<Decoded[]> {
-  if (!name.endsWith('.zst')) return [...decode(stored)];
+export async function decodeStored(
+  name: string,
+  stored: Buffer,
+  signatures: Signatures = 'verified',
+): Promise<Decoded[]> {
+  if (!name.endsWith('.zst')) return [...decode(stored, signatures)];
   try {
-    return [...decode(await unfold(stored))];
+    return [...decode(await unfold(stored), signatures)];
   } catch (error) {
     return [{ damage: { offset: 0, bytes: stored, reason: `not readable zstd: ${reasonOf(error)}` } }];
   }

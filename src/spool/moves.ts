@@ -48,14 +48,15 @@ export async function moveFile(
   return undefined;
 }
 
-/** Links a file into a directory as `moveFile` moves one. */
-export async function linkFile(disk: Disk, from: string, directory: string): Promise<void> {
+/** Links a file into a directory as `moveFile` moves one. Answers the name that it was given; undefined when these bytes had one there already. */
+export async function linkFile(disk: Disk, from: string, directory: string): Promise<string | undefined> {
   for (const candidate of candidates(basename(from))) {
     const target = join(directory, candidate);
-    if (await unlessDone(disk.link(from, target), 'EEXIST')) return;
+    if (await unlessDone(disk.link(from, target), 'EEXIST')) return candidate;
     const [there, bytes] = [await readTaken(disk, target), await disk.read(from)];
-    if (there !== 'other' && there?.equals(bytes)) return;
+    if (there !== 'other' && there?.equals(bytes)) return undefined;
   }
+  return undefined;
 }
 
 /** `name`, or `name` with a number before its ending when another file has it: nothing set aside is ever overwritten. */

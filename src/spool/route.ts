@@ -7,13 +7,15 @@ import { type Decoded, damageReason } from './decode.ts';
 import { unlessDone } from './disk.ts';
 import { linkFile, moveFile } from './moves.ts';
 import { batchFile, byName, isBatchFile } from './names.ts';
+import { badSignatures } from './signature.ts';
 import type { Spool, SpoolFile } from './spool.ts';
 
 /** Names are read from `new` in windows of this many, sorted: a stream's batches go on in its order where they came together. */
 const WINDOW = 4096;
-/** Files that leave `new` together, after one sync of the queues that they went to, and the most batches in them. */
+/** Files that leave `new` together, after one sync of the queues that they went to, and the most batches and bytes in them. */
 const GROUP = 256;
 const GROUP_BATCHES = 4096;
+const GROUP_BYTES = 8 * 1024 * 1024;
 
 /** A handler's name and which agents it wants. */
 export interface Interest {
@@ -55,6 +57,16 @@ export interface RouteOptions {
   readonly gate?: Gate | undefined;
   /** Does the step that links some files into their queues, for who wants to know of it. */
   readonly handOn?: (step: () => Promise<void>) => Promise<void>;
+  /** Told which name a file was given in a handler's queue, and the batches in it, for who would read it next. */
+  readonly handed?: (handler: string, name: string, batches: readonly Batch[]) => void;
+  /** `verified`: each. `vouched`: one may vouch for those before it (badSignatures), where another door is behind this one. Default `verified`. */
+  readonly signatures?: 'verified' | 'vouched' | undefined;
+}
+
+/** A file as it was read. */
+interface Read {
+  readonly file: SpoolFile;
+  readonly decoded: readonly Decoded[];
 }
 
 /** A file whose batches are all sound and may all go on. */
@@ -64,8 +76,7 @@ interface Sound {
 }
 
 /** A sound file's way: who wants it, and the heads of the batches in it that are wanted. */
-interface Leaving {
-  readonly file: SpoolFile;
+interface Leaving extends Sound {
   readonly wanting: readonly Interest[];
   readonly heads: readonly Head[];
 }
@@ -73,14 +84,16 @@ interface Leaving {
 /** Links a file into the queues that want it; true when its name in `new` is still to go. A disk without room for another name may still move this one. */
 async function handOn(
   spool: Spool,
-  { file, wanting }: Pick<Leaving, 'file' | 'wanting'>,
+  { file, batches, wanting }: Leaving,
   touched: Set<string>,
+  handed: RouteOptions['handed'],
 ): Promise<boolean> {
   for (const { handler } of wanting) {
     const directory = spool.directory('queue', handler);
     touched.add(directory);
     try {
-      await linkFile(spool.disk, file.path, directory);
+      const name = await linkFile(spool.disk, file.path, directory);
+      if (name !== undefined) handed?.(handler, name, batches);
     } catch (error) {
       if (wanting.length > 1 || errorCode(error) !== 'ENOSPC') throw error;
       await moveFile(spool.disk, file.path, directory, file.name);
@@ -91,10 +104,14 @@ async function handOn(
 }
 
 /** Links each file into the queues of the handlers that want it; the names in `new` go once the links are durable. */
-async function handOver(spool: Spool, group: readonly Pick<Leaving, 'file' | 'wanting'>[]): Promise<void> {
+async function handOver(
+  spool: Spool,
+  group: readonly Leaving[],
+  handed: RouteOptions['handed'],
+): Promise<void> {
   const touched = new Set<string>();
   const leaving: string[] = [];
-  for (const one of group) if (await handOn(spool, one, touched)) leaving.push(one.file.path);
+  for (const one of group) if (await handOn(spool, one, touched, handed)) leaving.push(one.file.path);
   for (const directory of touched) await spool.disk.sync(directory);
   for (const path of leaving) await unlessDone(spool.disk.unlink(path), 'ENOENT');
 }
@@ -131,31 +148,57 @@ async function routeAll(
   spool: Spool,
   interests: readonly Interest[],
   done: Routed,
-  { signal, gate, handOn = (step) => step() }: RouteOptions,
+  options: RouteOptions,
 ): Promise<void> {
-  let group: Leaving[] = [];
-  let batches = 0;
-  const leave = async (): Promise<void> => {
-    if (group.length === 0) return;
-    await gate?.admit(group.flatMap(({ heads }) => heads));
-    await handOn(() => handOver(spool, group));
-    [group, batches] = [[], 0];
-  };
+  let group: Read[] = [];
+  let [batches, bytes] = [0, 0];
   for await (const file of inWindows(spool.files('new'))) {
-    if (signal?.aborted) break;
-    const sound = await soundFile(spool, file, done, gate);
-    const leaving = sound && (await wantedPart(spool, sound, interests));
-    if (sound === undefined) continue;
-    if (leaving === undefined) {
-      done.unwanted++;
-      continue;
-    }
-    group.push(leaving);
-    batches += leaving.heads.length;
-    done.routed++;
-    if (group.length >= GROUP || batches >= GROUP_BATCHES) await leave();
+    if (options.signal?.aborted) break;
+    const decoded = await readFile(spool, file, done, options);
+    if (decoded === undefined) continue;
+    group.push({ file, decoded });
+    batches += decoded.length;
+    bytes += decoded.reduce((sum, { batch, damage }) => sum + (batch ?? damage).bytes.length, 0);
+    if (group.length < GROUP && batches < GROUP_BATCHES && bytes < GROUP_BYTES) continue;
+    await routeGroup(spool, interests, group, done, options);
+    [group, batches, bytes] = [[], 0, 0];
   }
-  await leave();
+  await routeGroup(spool, interests, group, done, options);
+}
+
+/** Gives some files that were read to the handlers that want them. */
+async function routeGroup(
+  spool: Spool,
+  interests: readonly Interest[],
+  group: readonly Read[],
+  done: Routed,
+  { gate, signatures, handed, handOn = (step) => step() }: RouteOptions,
+): Promise<void> {
+  const leaving: Leaving[] = [];
+  for (const read of signatures === 'vouched' ? await vouched(spool, group, done) : group) {
+    const sound = await soundFile(spool, read, done, gate);
+    if (sound === undefined) continue;
+    const way = await wantedPart(spool, sound, interests);
+    if (way) leaving.push(way);
+    else done.unwanted++;
+  }
+  if (leaving.length === 0) return;
+  await gate?.admit(leaving.flatMap(({ heads }) => heads));
+  await handOn(() => handOver(spool, leaving, handed));
+  done.routed += leaving.length;
+}
+
+/** What was read, the signatures of its batches looked at as far as they do not vouch for each other. A file with a bad one is read again, so that it is damage. */
+async function vouched(spool: Spool, group: readonly Read[], done: Routed): Promise<readonly Read[]> {
+  const bad = badSignatures(group.flatMap(({ decoded }) => decoded.flatMap(({ batch }) => batch ?? [])));
+  if (bad.size === 0) return group;
+  const again: Read[] = [];
+  for (const { file, decoded } of group) {
+    const isBad = decoded.some(({ batch }) => batch && bad.has(batch));
+    const now = isBad ? await readFile(spool, file, done, {}) : decoded;
+    if (now) again.push({ file, decoded: now });
+  }
+  return again;
 }
 
 /** The files in order of their names within each window: memory is bounded whatever lies there. */
@@ -184,7 +227,7 @@ async function wantedPart(
     wanted.has(header.agent) ? 'yes' : 'no',
   );
   await enterAgain(spool, 'unwanted', no);
-  return { file, wanting, heads: yes.map(headOf) };
+  return { file, batches, wanting, heads: yes.map(headOf) };
 }
 
 /** What lies in `new` under a name that no batch has was put there by someone else: kept, but not in the way. */
@@ -200,16 +243,15 @@ async function setStrangersAside(spool: Spool, done: Routed): Promise<void> {
   }
 }
 
-/** Opens a file; damage, and what the gate objects to, is set aside: then it answers undefined, as for a file that is gone. */
-async function soundFile(
+/** Reads a file; undefined when it is gone, or cannot be read: then it is on hold. */
+async function readFile(
   spool: Spool,
   file: SpoolFile,
   done: Routed,
-  gate: Gate | undefined,
-): Promise<Sound | undefined> {
-  let decoded: Decoded[];
+  { signatures }: Pick<RouteOptions, 'signatures'>,
+): Promise<Decoded[] | undefined> {
   try {
-    decoded = await spool.open(file.path);
+    return await spool.open(file.path, signatures === 'vouched' ? 'unverified' : 'verified');
   } catch (error) {
     if (isMissing(error)) return undefined;
     if (!isUnreadable(error)) throw error;
@@ -217,6 +259,15 @@ async function soundFile(
     done.unreadable++;
     return undefined;
   }
+}
+
+/** A file's batches when all are sound. Damage, and what the gate objects to, is set aside: then it answers undefined. */
+async function soundFile(
+  spool: Spool,
+  { file, decoded }: Read,
+  done: Routed,
+  gate: Gate | undefined,
+): Promise<Sound | undefined> {
   const damage = damageReason(decoded);
   const whole = decoded.flatMap(({ batch }) => batch ?? []);
   if (damage !== undefined) {

@@ -7,7 +7,7 @@ import { readdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { DsacError, errorCode, isMissing } from '../errors.ts';
 import { MAX_UNFOLDED } from './batch.ts';
-import { type Decoded, decodeStored } from './decode.ts';
+import { type Decoded, decodeStored, type Signatures } from './decode.ts';
 import { type Disk, realDisk, unlessDone } from './disk.ts';
 import { freeName, linkFile, moveFile, sameFile } from './moves.ts';
 import { isShown } from './names.ts';
@@ -83,7 +83,7 @@ export class Spool {
   }
 
   /** The file's batches and damage, unfolded when its name ends in `.zst`. */
-  async open(path: string): Promise<Decoded[]> {
+  async open(path: string, signatures: Signatures = 'verified'): Promise<Decoded[]> {
     const size = (await this.disk.stat(path))?.size ?? 0;
     if (size > MAX_UNFOLDED)
       return [
@@ -91,8 +91,8 @@ export class Spool {
       ];
     const stored = await this.disk.read(path);
     // It may have grown since it was looked at.
-    if (stored.length > MAX_UNFOLDED) return this.open(path);
-    return decodeStored(path, stored);
+    if (stored.length > MAX_UNFOLDED) return this.open(path, signatures);
+    return decodeStored(path, stored, signatures);
   }
 
   /** Batch files in one directory, streamed in no order. */
