@@ -3,7 +3,7 @@ import { constants, zstdCompressSync } from 'node:zlib';
 import type { Message, Options } from 'amqplib';
 import { reasonOf } from '../errors.ts';
 import type { Batch, Header } from '../spool/batch.ts';
-import { damageReason, decode, unfold } from '../spool/decode.ts';
+import { damageReason, decode, type Signatures, unfold } from '../spool/decode.ts';
 
 export const MESSAGE_TYPE = 'dsac.batch.v1';
 /** Bodies up to this size are not worth compressing, in bytes. */
@@ -60,10 +60,10 @@ export function pack({ header, bytes }: Batch): Outgoing {
 }
 
 /** Unpacks what may be anything at all: never throws for what a message holds. */
-export async function unpack({
-  content,
-  properties,
-}: Pick<Message, 'content' | 'properties'>): Promise<Unpacked> {
+export async function unpack(
+  { content, properties }: Pick<Message, 'content' | 'properties'>,
+  signatures: Signatures = 'verified',
+): Promise<Unpacked> {
   const { type, contentEncoding } = properties;
   const compressed = contentEncoding === 'zstd';
   const refuse = (reason: string): Unpacked => ({
@@ -79,7 +79,7 @@ export async function unpack({
   } catch (error) {
     return refuse(`not readable zstd: ${reasonOf(error)}`);
   }
-  const decoded = [...decode(bytes)];
+  const decoded = [...decode(bytes, signatures)];
   const batches = decoded.flatMap(({ batch }) => batch ?? []);
   const reason = damageReason(decoded);
   // Kept as it came: a few bytes can unfold to very many.

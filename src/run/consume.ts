@@ -15,12 +15,15 @@ import { NoRoom, type Quota, Room } from '../spool/quota.ts';
 import type { Spool } from '../spool/spool.ts';
 import { Intake } from './intake.ts';
 
-/** A group is closed at these, or this long after its first message. */
+/** A group is closed at these. */
 const GROUP_MESSAGES = 500;
 const GROUP_BYTES = 8 * 1024 * 1024;
-const LINGER = 200;
-/** Nothing may have come for this long, in ms, before the queue is asked for more. */
-const IDLE = 150;
+/**
+ * A group is closed so long after its first message (`linger`), and nothing may have come for so long (`idle`) before the queue is asked for more, in ms.
+ * One that stays makes fewer segments of what trickles in.
+ */
+const STAYING = { linger: 200, idle: 150 };
+const LEAVING = { linger: 50, idle: 50 };
 /** Messages that a queue gave up on are handed over by so many: what was too much for one consumer at once is not here. */
 const DEAD_PREFETCH = 10;
 /**
@@ -147,20 +150,28 @@ async function empty(
   { queue, prefetch, follow, between }: Emptying,
 ): Promise<void> {
   const receiver = await Receiver.open(broker, queue, prefetch);
+  const { linger, idle } = follow ? STAYING : LEAVING;
   // Half of the window is written while the broker fills the other half.
   const limits: GroupLimits = {
     messages: Math.min(GROUP_MESSAGES, Math.ceil(prefetch / 2)),
     bytes: GROUP_BYTES,
-    lingerMs: LINGER,
+    lingerMs: linger,
   };
   const hurry = AbortSignal.any([stop, receiver.gone]);
+  // One group is written while the next is taken and looked through; both are acknowledged in their order.
+  let writing: Promise<void> = Promise.resolve();
   const store = async (idleMs: number): Promise<boolean> => {
     const messages = await receiver.take(limits, idleMs, hurry);
     const last = messages.at(-1);
-    if (!last) return false;
-    await intake.store(messages);
-    room.add(messages.reduce((sum, { content }) => sum + content.length, 0));
-    receiver.acknowledge(last);
+    const write = last && (await intake.open(messages));
+    await writing;
+    if (!write) return false;
+    writing = write().then(() => {
+      room.add(messages.reduce((sum, { content }) => sum + content.length, 0));
+      receiver.acknowledge(last);
+    });
+    // Whoever waits for it next hears of it.
+    writing.catch(() => {});
     return true;
   };
   let full: unknown;
@@ -168,13 +179,14 @@ async function empty(
     // A delivery that is handed back counts against the message: so no more are asked for, and those handed over are still taken.
     full = await room.require().catch((error: unknown) => error);
     if (full !== undefined) break;
-    const some = await store(IDLE);
+    const some = await store(idle);
     if (!some && !follow && (hurry.aborted || (await receiver.isEmpty()))) break;
     await between();
   }
   await receiver.stop();
   // Finish what was handed over before the broker heard of the end.
   while (receiver.alive && (await store(0)));
+  await writing;
   await receiver.close();
   if (receiver.gone.aborted) throw receiver.gone.reason;
   if (full !== undefined) throw full;

@@ -1,14 +1,38 @@
 /** Turns messages into spool files: batches gathered into segments, what is no batch quarantined. What it has written is durable. */
 import type { Message } from 'amqplib';
-import { unpack } from '../amqp/message.ts';
+import { type Unpacked, unpack } from '../amqp/message.ts';
 import type { Log } from '../log.ts';
+import type { Batch } from '../spool/batch.ts';
 import { uuidv7 } from '../spool/encode.ts';
 import { segmentNamer } from '../spool/names.ts';
+import { badSignatures } from '../spool/signature.ts';
 import type { Spool } from '../spool/spool.ts';
 
 /** A segment is written once it has this many batches or bytes. */
 const SEGMENT_BATCHES = 500;
 const SEGMENT_BYTES = 8 * 1024 * 1024;
+/** Bytes of unpacked batches after which they are written although their group goes on: a small message may hold very many. */
+const MOST_BYTES = 4 * SEGMENT_BYTES;
+
+/** A message and what it turned out to hold. */
+interface Opened {
+  readonly message: Message;
+  readonly unpacked: Unpacked;
+}
+
+/** Batches in order, in lots that make one segment each. */
+function* segmentsOf(batches: readonly Batch[]): Generator<Batch[]> {
+  let lot: Batch[] = [];
+  let bytes = 0;
+  for (const batch of batches) {
+    lot.push(batch);
+    bytes += batch.bytes.length;
+    if (lot.length < SEGMENT_BATCHES && bytes < SEGMENT_BYTES) continue;
+    yield lot;
+    [lot, bytes] = [[], 0];
+  }
+  if (lot.length > 0) yield lot;
+}
 
 export class Intake {
   readonly #spool: Spool;
@@ -16,8 +40,6 @@ export class Intake {
   readonly #segmentName: () => string;
   readonly #run: string;
   readonly #seen = new Set<string>();
-  #batches: Buffer[] = [];
-  #bytes = 0;
   readonly count = {
     messages: 0,
     batches: 0,
@@ -35,38 +57,60 @@ export class Intake {
     this.#run = uuidv7(now);
   }
 
-  /** Spools a group of messages; when it resolves they may be acknowledged. */
-  async store(messages: readonly Message[]): Promise<void> {
-    for (const message of messages) await this.#add(message);
-    await this.#flush();
-    this.#seen.clear();
-  }
-
-  async #add(message: Message): Promise<void> {
-    this.count.messages++;
-    const { batches, damages } = await unpack(message);
-    for (const { bytes, compressed, reason } of damages)
-      await this.#quarantine(message, bytes, compressed, reason);
-    for (const batch of batches) {
-      if (this.#seen.has(batch.trailer.sha256)) {
-        this.count.duplicates++;
-        continue;
-      }
-      this.#seen.add(batch.trailer.sha256);
-      // A view would keep all that its message unfolded to, for as long as the segment is gathered.
-      this.#batches.push(Buffer.from(batch.bytes));
-      this.#bytes += batch.bytes.length;
+  /**
+   * Looks through a group of messages. The answer writes what they hold: when it resolves, they may be acknowledged. Groups may be looked through while
+   * others are written.
+   */
+  async open(messages: readonly Message[]): Promise<() => Promise<void>> {
+    let opened: Opened[] = [];
+    let bytes = 0;
+    for (const message of messages) {
+      const unpacked = await unpack(message, 'unverified');
+      opened.push({ message, unpacked });
+      for (const batch of unpacked.batches) bytes += batch.bytes.length;
+      if (bytes < MOST_BYTES) continue;
+      await this.#enter(await this.#sound(opened));
+      [opened, bytes] = [[], 0];
     }
-    if (this.#batches.length >= SEGMENT_BATCHES || this.#bytes >= SEGMENT_BYTES) await this.#flush();
+    const batches = await this.#sound(opened);
+    this.#seen.clear();
+    return () => this.#enter(batches);
   }
 
-  async #flush(): Promise<void> {
-    if (this.#batches.length === 0) return;
-    await this.#spool.enter(this.#segmentName(), Buffer.concat(this.#batches));
-    this.count.segments++;
-    this.count.batches += this.#batches.length;
-    this.count.bytes += this.#bytes;
-    [this.#batches, this.#bytes] = [[], 0];
+  /** The batches of some messages, each once; what is none is quarantined. A message with a bad signature is opened again, so that it is damage. */
+  async #sound(opened: readonly Opened[]): Promise<Batch[]> {
+    const sound: Batch[] = [];
+    const bad = badSignatures(opened.flatMap(({ unpacked }) => unpacked.batches));
+    for (const { message, unpacked } of opened) {
+      const isBad = unpacked.batches.some((batch) => bad.has(batch));
+      const { batches, damages } = isBad ? await unpack(message) : unpacked;
+      this.count.messages++;
+      for (const { bytes, compressed, reason } of damages)
+        await this.#quarantine(message, bytes, compressed, reason);
+      sound.push(...batches.filter((batch) => this.#isFirst(batch)));
+    }
+    return sound;
+  }
+
+  #isFirst({ trailer }: Batch): boolean {
+    if (this.#seen.has(trailer.sha256)) {
+      this.count.duplicates++;
+      return false;
+    }
+    this.#seen.add(trailer.sha256);
+    return true;
+  }
+
+  async #enter(batches: readonly Batch[]): Promise<void> {
+    if (batches.length === 0) return;
+    const segments = Array.from(segmentsOf(batches), (lot) => ({
+      name: this.#segmentName(),
+      bytes: Buffer.concat(lot.map((batch) => batch.bytes)),
+    }));
+    await this.#spool.enterAll(segments);
+    this.count.segments += segments.length;
+    this.count.batches += batches.length;
+    this.count.bytes += segments.reduce((sum, { bytes }) => sum + bytes.length, 0);
   }
 
   /** Keeps what is no batch, under a name of our own: nothing in the message may choose a path. */

@@ -67,11 +67,19 @@ export class Spool {
     return moved !== undefined;
   }
 
-  /** Stages and publishes: when it resolves, the file survives a power cut. */
+  /** Writes and moves into `new`: when it resolves, the file survives a power cut. */
   async enter(name: string, bytes: Uint8Array): Promise<void> {
-    await this.stage(name, bytes);
-    if (!(await this.publish(name)))
-      throw new DsacError('io', `${join(this.directory('tmp'), name)} was taken away while it was written`);
+    await this.enterAll([{ name, bytes }]);
+  }
+
+  /** Enters several files as `enter` does one; their names become durable together. */
+  async enterAll(files: readonly { readonly name: string; readonly bytes: Uint8Array }[]): Promise<void> {
+    const [from, to] = [this.directory('tmp'), this.directory('new')];
+    await Promise.all(files.map(({ name, bytes }) => this.disk.write(join(from, name), bytes)));
+    for (const { name } of files)
+      if ((await moveFile(this.disk, join(from, name), to, name)) === undefined)
+        throw new DsacError('io', `${join(from, name)} was taken away while it was written`);
+    await this.disk.sync(to);
   }
 
   /** Removes what a crash left half-written in `tmp` under names that start with `prefix`. Only for who alone writes such names. */
