@@ -2,6 +2,7 @@
  * One connection to a broker that cannot hang or crash the process: connecting and closing have deadlines, and each way in which a
  * connection ends (an error, a broker's shutdown, silence) aborts `lost` with a reason for people.
  */
+import type { Writable } from 'node:stream';
 import type { Channel, ChannelModel, ConfirmChannel } from 'amqplib';
 import { errorCode, reasonOf } from '../errors.ts';
 import { DestinationDown } from '../plugin/handler.ts';
@@ -104,6 +105,20 @@ export class Broker {
       this.lost.throwIfAborted();
       throw error;
     }
+  }
+
+  /** Lets what is written wait until `uncork`, so that it leaves in few pieces: amqplib writes two or more for a message. */
+  cork(): void {
+    this.#stream?.cork();
+  }
+
+  uncork(): void {
+    this.#stream?.uncork();
+  }
+
+  /** The socket, which amqplib's types leave out. */
+  get #stream(): Writable | undefined {
+    return (this.#model.connection as { readonly stream?: Writable }).stream;
   }
 
   /** Opens a channel. */

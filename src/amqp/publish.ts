@@ -65,21 +65,41 @@ export class Publisher {
     const { channel, closed } = await this.#open();
     const trouble = AbortSignal.any([this.#broker.lost, this.#broker.blocked, closed, silence.signal]);
     const all = Promise.withResolvers<void>();
-    let [sent, unanswered, bytes] = [0, outcomes.length, 0];
+    let [sent, unanswered] = [0, outcomes.length];
     trouble.throwIfAborted();
-    for (const message of messages) {
+    const send = (message: Outgoing): void => {
       const at = sent++;
       this.#send(channel, message, silence, (outcome) => {
         outcomes[at] = outcome;
         if (--unanswered === 0) all.resolve();
       });
-      bytes += message.body.length;
-      if (bytes < TURN) continue;
-      bytes = 0;
-      await setImmediate();
-      trouble.throwIfAborted();
-    }
+    };
+    await this.#inTurns(messages, trouble, send);
     await orAbort(all.promise, trouble);
+  }
+
+  /** Sends messages, and lets others have their turn in between. */
+  async #inTurns(
+    messages: Iterable<Outgoing>,
+    trouble: AbortSignal,
+    send: (message: Outgoing) => void,
+  ): Promise<void> {
+    let bytes = 0;
+    this.#broker.cork();
+    try {
+      for (const message of messages) {
+        send(message);
+        bytes += message.body.length;
+        if (bytes < TURN) continue;
+        bytes = 0;
+        await setImmediate();
+        trouble.throwIfAborted();
+        this.#broker.uncork();
+        this.#broker.cork();
+      }
+    } finally {
+      this.#broker.uncork();
+    }
   }
 
   /** The channel, a new one when the broker has closed the last. */

@@ -107,7 +107,7 @@ export class Intake {
       name: this.#segmentName(),
       bytes: Buffer.concat(lot.map((batch) => batch.bytes)),
     }));
-    await this.#spool.enterAll(segments);
+    await Promise.all(segments.map(({ name, bytes }) => this.#spool.enter(name, bytes)));
     this.count.segments += segments.length;
     this.count.batches += batches.length;
     this.count.bytes += segments.reduce((sum, { bytes }) => sum + bytes.length, 0);

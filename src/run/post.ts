@@ -53,7 +53,7 @@ export interface Delivery {
 
 /** Whether an agent's batches are wanted by a post. */
 export function wants(post: Pick<Post, 'agents'>, agent: string): boolean {
-  return post.agents.some((glob) => glob === agent || matchesGlob(agent, glob));
+  return post.agents.some((glob) => glob === '*' || glob === agent || matchesGlob(agent, glob));
 }
 
 /** The directory that holds what is remembered of a stack's handlers. */

@@ -15,6 +15,7 @@ import {
   opendirSync,
   openSync,
   readFileSync,
+  readSync,
   renameSync,
   rmSync,
   statfsSync,
@@ -44,8 +45,8 @@ export interface Usage {
 export interface Disk {
   /** Writes a new file whole and fsyncs it; replaces a leftover of the same name. The name is durable only after `sync` of its directory. */
   write(path: string, bytes: Uint8Array, mode?: number): Promise<void>;
-  /** The bytes of a regular file; rejects with the code `NO_FILE` for anything else. */
-  read(path: string): Promise<Buffer>;
+  /** The bytes of a regular file; rejects with the code `NO_FILE` for anything else, and with `TOO_LARGE` for one of more than `most`. */
+  read(path: string, most?: number): Promise<Buffer>;
   rename(from: string, to: string): Promise<void>;
   link(from: string, to: string): Promise<void>;
   unlink(path: string): Promise<void>;
@@ -81,19 +82,36 @@ function writeAll(file: number, bytes: Uint8Array): void {
   for (let at = 0; at < bytes.length; ) at += writeSync(file, bytes, at, bytes.length - at, at);
 }
 
-/** The error code for what is there but is no regular file. */
+/** The error codes for what is there but is no regular file, and for one that is larger than was asked for. */
 export const NO_FILE = 'EINVAL';
+export const TOO_LARGE = 'EFBIG';
 
-/** Reads a file. Opening a pipe would wait for its writer, reading a device need never end: neither is done. */
-function readRegular(path: string): Buffer {
+function refuse(code: string, message: string): never {
+  throw Object.assign(new Error(message), { code });
+}
+
+/** More than this no call reads at once, in bytes. */
+const MOST_READ = 2 ** 31 - 1;
+
+/** Reads a file as long as it is when it is opened. Opening a pipe would wait for its writer, reading a device need never end: neither is done. */
+function readRegular(path: string, most = MOST_READ): Buffer {
   const file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
   try {
-    if (!fstatSync(file).isFile())
-      throw Object.assign(new Error(`${path} is no regular file`), { code: NO_FILE });
-    return readFileSync(file);
+    const found = fstatSync(file);
+    if (!found.isFile()) refuse(NO_FILE, `${path} is no regular file`);
+    if (found.size > most) refuse(TOO_LARGE, `${found.size} bytes, over ${most}`);
+    // What /proc shows has no size.
+    return found.size === 0 ? readFileSync(file) : readSized(file, found.size);
   } finally {
     closeSync(file);
   }
+}
+
+function readSized(file: number, size: number): Buffer {
+  const bytes = Buffer.allocUnsafeSlow(size);
+  let at = 0;
+  for (let got = -1; at < size && got !== 0; at += got) got = readSync(file, bytes, at, size - at, at);
+  return bytes.subarray(0, at);
 }
 
 async function syncDirectory(path: string): Promise<void> {
@@ -142,7 +160,7 @@ export const realDisk: Disk = {
       closeSync(file);
     }
   },
-  read: async (path) => readRegular(path),
+  read: async (path, most) => readRegular(path, most),
   rename: async (from, to) => renameSync(from, to),
   link: async (from, to) => linkSync(from, to),
   unlink: async (path) => unlinkSync(path),

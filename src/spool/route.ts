@@ -10,8 +10,8 @@ import { batchFile, byName, isBatchFile } from './names.ts';
 import { badSignatures } from './signature.ts';
 import type { Spool, SpoolFile } from './spool.ts';
 
-/** Names are read from `new` in windows of this many, sorted: a stream's batches go on in its order where they came together. */
-const WINDOW = 4096;
+/** Names are read from `new` in windows of this many, sorted: a stream's batches go on in its order where they came together. Some megabytes. */
+const WINDOW = 16_384;
 /** Files that leave `new` together, after one sync of the queues that they went to, and the most batches and bytes in them. */
 const GROUP = 256;
 const GROUP_BATCHES = 4096;

@@ -5,10 +5,10 @@
  */
 import { readdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { DsacError, errorCode, isMissing } from '../errors.ts';
+import { DsacError, errorCode, isMissing, reasonOf } from '../errors.ts';
 import { MAX_UNFOLDED } from './batch.ts';
 import { type Decoded, decodeStored, type Signatures } from './decode.ts';
-import { type Disk, realDisk, unlessDone } from './disk.ts';
+import { type Disk, realDisk, TOO_LARGE, unlessDone } from './disk.ts';
 import { freeName, linkFile, moveFile, sameFile } from './moves.ts';
 import { isShown } from './names.ts';
 import { type Interest, type Routed, type RouteOptions, route } from './route.ts';
@@ -67,19 +67,11 @@ export class Spool {
     return moved !== undefined;
   }
 
-  /** Writes and moves into `new`: when it resolves, the file survives a power cut. */
+  /** Writes and publishes: when it resolves, the file survives a power cut. Its name in `tmp` need not, as nobody comes back to it. */
   async enter(name: string, bytes: Uint8Array): Promise<void> {
-    await this.enterAll([{ name, bytes }]);
-  }
-
-  /** Enters several files as `enter` does one; their names become durable together. */
-  async enterAll(files: readonly { readonly name: string; readonly bytes: Uint8Array }[]): Promise<void> {
-    const [from, to] = [this.directory('tmp'), this.directory('new')];
-    await Promise.all(files.map(({ name, bytes }) => this.disk.write(join(from, name), bytes)));
-    for (const { name } of files)
-      if ((await moveFile(this.disk, join(from, name), to, name)) === undefined)
-        throw new DsacError('io', `${join(from, name)} was taken away while it was written`);
-    await this.disk.sync(to);
+    const path = join(this.directory('tmp'), name);
+    await this.disk.write(path, bytes);
+    if (!(await this.publish(name))) throw new DsacError('io', `${path} was taken away while it was written`);
   }
 
   /** Removes what a crash left half-written in `tmp` under names that start with `prefix`. Only for who alone writes such names. */
@@ -92,15 +84,12 @@ export class Spool {
 
   /** The file's batches and damage, unfolded when its name ends in `.zst`. */
   async open(path: string, signatures: Signatures = 'verified'): Promise<Decoded[]> {
-    const size = (await this.disk.stat(path))?.size ?? 0;
-    if (size > MAX_UNFOLDED)
-      return [
-        { damage: { offset: 0, bytes: Buffer.alloc(0), reason: `${size} bytes, over ${MAX_UNFOLDED}` } },
-      ];
-    const stored = await this.disk.read(path);
-    // It may have grown since it was looked at.
-    if (stored.length > MAX_UNFOLDED) return this.open(path, signatures);
-    return decodeStored(path, stored, signatures);
+    try {
+      return await decodeStored(path, await this.disk.read(path, MAX_UNFOLDED), signatures);
+    } catch (error) {
+      if (errorCode(error) !== TOO_LARGE) throw error;
+      return [{ damage: { offset: 0, bytes: Buffer.alloc(0), reason: reasonOf(error) } }];
+    }
   }
 
   /** Batch files in one directory, streamed in no order. */
