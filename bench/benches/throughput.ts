@@ -21,8 +21,8 @@ import { empty, expected, filesIn, fill, makeStock, type Stock } from '../stock.
 import { eventsASecond } from '../syslog-ng.ts';
 
 const MB = 1_000_000;
-/** Bytes of all batches that a figure is taken from. */
-const [FULL, QUICK] = [48 * MB, 2 * MB];
+/** Bytes of all batches that a figure is taken from: so many that commands work for longer than they take to start. */
+const [FULL, QUICK] = [192 * MB, 2 * MB];
 
 /** Runs of `dsac consume` after which all must have come. */
 const MOST_RUNS = 5;

@@ -151,9 +151,9 @@ async function empty(
 ): Promise<void> {
   const receiver = await Receiver.open(broker, queue, prefetch);
   const { linger, idle } = follow ? STAYING : LEAVING;
-  // Half of the window is written while the broker fills the other half.
+  // A third of the window is written, another looked through, while the broker fills the last.
   const limits: GroupLimits = {
-    messages: Math.min(GROUP_MESSAGES, Math.ceil(prefetch / 2)),
+    messages: Math.min(GROUP_MESSAGES, Math.ceil(prefetch / 3)),
     bytes: GROUP_BYTES,
     lingerMs: linger,
   };

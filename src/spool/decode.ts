@@ -250,15 +250,20 @@ interface Unfolded {
 
 // In place: handing each frame's chunks to a thread of libuv's and back takes longer than unfolding them.
 const zstd = zstdDecompressSync as (bytes: Uint8Array, options: ZstdOptions) => unknown;
-/** How much is unfolded at a time: most batches at once, in bytes. */
-const CHUNK = 128 * 1024;
+/** What is unfolded at a time, in bytes: most batches at once, in memory that is not much more than they need, as what is unfolded keeps all of it. */
+const [SHORTEST_CHUNK, LONGEST_CHUNK] = [16 * 1024, 128 * 1024];
+const EXPECTED_RATIO = 6;
+
+function chunkFor(length: number): number {
+  return Math.min(LONGEST_CHUNK, Math.max(SHORTEST_CHUNK, length * EXPECTED_RATIO));
+}
 
 /** The frame that `bytes` begin with, of at most `room` bytes unfolded. */
 function unfoldFrame(bytes: Uint8Array, room: number): Unfolded {
   try {
     return zstd(bytes, {
       maxOutputLength: Math.max(1, room),
-      chunkSize: CHUNK,
+      chunkSize: chunkFor(bytes.length),
       info: true,
     }) as Unfolded;
   } catch (error) {
