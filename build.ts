@@ -2,12 +2,14 @@
  * Builds dist/: every command and plugin, with what they use of other packages, in pieces of which a command loads only its own. Nothing is read
  * from node_modules at run time.
  */
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { isBuiltin } from 'node:module';
 import { dirname, join } from 'node:path';
 import { build, type Plugin } from 'esbuild';
 
 const root = import.meta.dirname;
+const SOURCES = ['{src,agents,dispatchers,processors,reports}/**/*.ts', 'build.ts', 'package*.json'];
 
 /** commander names node:child_process, which takes longer to load than commander, for something that DSAC has not: it is loaded at its first use. */
 const lateBuiltins: Plugin = {
@@ -40,6 +42,14 @@ function plainBuiltins(path: string, source: string): string {
   return plain;
 }
 
+/** What is built, for code that must know whether it is still the same. */
+function digestOfSources(): string {
+  const hash = createHash('sha256');
+  for (const file of globSync(SOURCES, { cwd: root }).sort())
+    hash.update(`${file}\0`).update(readFileSync(join(root, file)));
+  return hash.digest('hex').slice(0, 32);
+}
+
 rmSync(join(root, 'dist'), { recursive: true, force: true });
 const { outputFiles } = await build({
   absWorkingDir: root,
@@ -56,6 +66,7 @@ const { outputFiles } = await build({
   minifyWhitespace: true,
   logLevel: 'warning',
   plugins: [lateBuiltins],
+  define: { DSAC_BUILD: JSON.stringify(digestOfSources()) },
   // Packages in CommonJS ask for built-in modules, and for nothing else, with require, which a module does not have.
   banner: { js: 'const require=process.getBuiltinModule;' },
 });

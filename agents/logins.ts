@@ -1,7 +1,8 @@
 import * as z from 'zod';
+import { stamp } from '../src/host/stamp.ts';
 import type { System } from '../src/host/system.ts';
 import { absent, defineLog } from '../src/plugin/agent.ts';
-import { findJournal } from '../src/source/logins/journalctl.ts';
+import { findJournal, JOURNAL_FILES } from '../src/source/logins/journalctl.ts';
 import {
   authlogEntries,
   btmpEntries,
@@ -11,7 +12,7 @@ import {
   wtmpEntries,
 } from '../src/source/logins/loginentries.ts';
 import { loginFields } from '../src/source/logins/sessions.ts';
-import { hasLog } from '../src/source/rotated.ts';
+import { hasLog, logFiles } from '../src/source/rotated.ts';
 
 const WTMP = '/var/log/wtmp';
 const BTMP = '/var/log/btmp';
@@ -55,21 +56,26 @@ export default defineLog({
   },
   sources: {
     async *wtmp(context, cursor) {
+      context.restsOn(await stamp(context.system, [logFiles(WTMP)]));
       if (cursor === undefined && !(await hasLog(context.system, WTMP))) absent(`no ${WTMP}`);
       yield* wtmpEntries(context, WTMP, cursor);
     },
     async *btmp(context, cursor) {
+      context.restsOn(await stamp(context.system, [logFiles(BTMP)]));
       if (cursor === undefined && !(await hasLog(context.system, BTMP))) absent(`no ${BTMP}`);
       yield* btmpEntries(context, BTMP, cursor);
     },
     async *wtmpdb(context, cursor) {
+      context.restsOn(await stamp(context.system, DATABASES.map(logFiles)));
       const path = await findDatabase(context.system);
       if (path === undefined) yield* sourceGone('wtmpdb', context, cursor, `no ${DATABASES.join(' or ')}`);
       else yield* wtmpdbEntries(context, path, cursor);
     },
     async *journal(context, cursor) {
+      const files = await stamp(context.system, JOURNAL_FILES);
       const journal = await findJournal(context.system);
       if (journal.missing !== undefined) {
+        if (journal.restsOnFiles) context.restsOn(files);
         yield* sourceGone('journal', context, cursor, journal.missing);
         return;
       }
@@ -78,12 +84,16 @@ export default defineLog({
       yield* journalEntries(context, cursor);
     },
     async *authlog(context, cursor) {
+      const files = await stamp(context.system, [...AUTH_LOGS.map(logFiles), ...JOURNAL_FILES]);
       const found = await findAuthLog(context.system);
+      if (found === undefined && cursor === undefined) context.restsOn(files);
       // What was read and is not there any more is for its reader to tell.
       const log = found ?? (cursor === undefined ? absent(`no ${AUTH_LOGS.join(' or ')}`) : AUTH_LOGS[0]!);
       const journal = await findJournal(context.system);
       if (journal.kept === 'on disk') absent(`the journal is on disk and has the same as ${log}`);
-      yield* authlogEntries(context, log, cursor);
+      const { restsOn } = context;
+      const isWaiting = yield* authlogEntries(context, log, cursor);
+      if (!isWaiting && journal.restsOnFiles) restsOn(files);
     },
   },
 });

@@ -3,7 +3,6 @@
  * is `manager/name/arch/version`, always, so that a new kernel is an arrival and not a change of the old one.
  */
 import * as z from 'zod';
-import type { System } from '../src/host/system.ts';
 import { keyText } from '../src/host/text.ts';
 import {
   absent,
@@ -14,7 +13,13 @@ import {
 } from '../src/plugin/agent.ts';
 import { apkPackages } from '../src/source/packages/apk.ts';
 import { dpkgPackages } from '../src/source/packages/dpkg.ts';
-import { named, type Package, type PackageFields, packageFields } from '../src/source/packages/package.ts';
+import {
+  named,
+  type Package,
+  type PackageContext,
+  type PackageFields,
+  packageFields,
+} from '../src/source/packages/package.ts';
 import { pacmanPackages } from '../src/source/packages/pacman.ts';
 import { rpmPackages } from '../src/source/packages/rpm.ts';
 import { compareVersions, type Manager } from '../src/source/packages/version.ts';
@@ -25,10 +30,10 @@ import { compareVersions, type Manager } from '../src/source/packages/version.ts
  */
 function source(
   manager: Manager,
-  read: (system: System, signal: AbortSignal) => Promise<Package[]>,
+  read: (context: PackageContext) => Promise<Package[]>,
 ): InventorySource<object, PackageFields> {
-  return async function* ({ system, signal }) {
-    const packages = await read(system, signal);
+  return async function* (context) {
+    const packages = await read(context);
     if (packages.length === 0) absent(`the ${manager} database holds no packages`);
     for (const [name, { fields }] of named(manager, packages)) {
       yield { key: keyText(`${manager}/${name}`), fields };

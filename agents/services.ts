@@ -8,7 +8,7 @@
 import * as z from 'zod';
 import { keyText } from '../src/host/text.ts';
 import { type AgentContext, absent, type Change, defineInventory, type Step } from '../src/plugin/agent.ts';
-import { initOf, isBootedWithSystemd } from '../src/source/services/init.ts';
+import { initOf, isBootedWithSystemd, stampInit } from '../src/source/services/init.ts';
 import { openRcServices } from '../src/source/services/openrc.ts';
 import { loadedUnits, unitFiles } from '../src/source/services/systemctl.ts';
 import { isInstance, mergeUnits } from '../src/source/services/systemd.ts';
@@ -125,12 +125,15 @@ async function* withKeys(source: string, services: Iterable<ServiceFields>) {
 }
 
 /** What systemd itself says, or when it does not run, what its unit files say. */
-async function readSystemd({ system, signal }: AgentContext) {
+async function readSystemd({ system, signal, restsOn }: AgentContext) {
+  const files = await stampInit(system);
   const systemctl = await system.which('systemctl');
   if (systemctl === undefined) return absent('unit files of systemd are here, but no systemctl to read them');
   const isBooted = await isBootedWithSystemd(system);
   const loaded = isBooted ? await loadedUnits(system, systemctl, signal) : undefined;
-  return mergeUnits(loaded, await unitFiles(system, systemctl, { signal, isBooted }));
+  const units = mergeUnits(loaded, await unitFiles(system, systemctl, { signal, isBooted }));
+  if (files) restsOn(files);
+  return units;
 }
 
 export default defineInventory({
@@ -161,16 +164,26 @@ export default defineInventory({
   },
   sources: {
     async *systemd(context) {
+      const files = await stampInit(context.system);
       const init = await initOf(context.system);
-      if (init !== 'systemd') return absent(`no systemd here; ${init ?? 'no init system'} rules`);
+      if (init !== 'systemd') {
+        if (files) context.restsOn(files);
+        return absent(`no systemd here; ${init ?? 'no init system'} rules`);
+      }
       yield* withKeys('systemd', await readSystemd(context));
     },
-    async *openrc({ system, signal }) {
+    async *openrc({ system, signal, restsOn }) {
+      const files = await stampInit(system);
       const init = await initOf(system);
-      if (init !== 'openrc') return absent(`no OpenRC here; ${init ?? 'no init system'} rules`);
+      if (init !== 'openrc') {
+        if (files) restsOn(files);
+        return absent(`no OpenRC here; ${init ?? 'no init system'} rules`);
+      }
       yield* withKeys('openrc', await openRcServices(system, signal));
     },
-    async *sysv({ system }) {
+    async *sysv({ system, restsOn }) {
+      const files = await stampInit(system);
+      if (files) restsOn(files);
       const init = await initOf(system);
       if (init === 'openrc') return absent('OpenRC rules here');
       if (await isBootedWithSystemd(system))

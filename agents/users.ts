@@ -7,9 +7,10 @@
  * Without permission to read shadow its fields are left out: run an agent always as root, or never.
  */
 import * as z from 'zod';
+import { stamp } from '../src/host/stamp.ts';
 import { absent, type Change, defineInventory, type Step } from '../src/plugin/agent.ts';
-import { readAccountFiles } from '../src/source/accounts/account-files.ts';
-import { accountItems } from '../src/source/accounts/account-items.ts';
+import { ACCOUNT_FILES, readAccountFiles } from '../src/source/accounts/account-files.ts';
+import { accountItems, nextDay } from '../src/source/accounts/account-items.ts';
 
 const fields = z.object({
   kind: z.enum(['user', 'group', 'nis']).describe('what it is; nis: a + or - line of passwd or group'),
@@ -123,6 +124,8 @@ export default defineInventory({
   },
   sources: {
     async *accounts(context) {
+      // An account expires at the start of its day.
+      context.restsOn(await stamp(context.system, ACCOUNT_FILES), nextDay(context.now));
       const files = await readAccountFiles(context);
       if (files === undefined) return absent('no /etc/passwd');
       yield* accountItems(files, context);

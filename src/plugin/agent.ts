@@ -3,6 +3,7 @@
  * them, compares an inventory with its baseline, names streams, signs and spools.
  */
 import type * as z from 'zod';
+import type { Stamp } from '../host/stamp.ts';
 import type { System } from '../host/system.ts';
 import type { Log } from '../log.ts';
 import type { By, Fields } from '../spool/batch.ts';
@@ -29,6 +30,12 @@ export interface AgentContext<O = unknown> {
   readonly now: Date;
   /** A keyed digest of a secret (HMAC-SHA-256 with a key that never leaves the node; 32 hex digits): shows that it changed, not what it is. */
   digest(secret: string): string;
+  /**
+   * Says that what this source yields in this run rests on nothing but these files, stamped before they were read (src/host/stamp.ts), until a moment
+   * where time alone may bring something new. While no file has changed, later runs take it as read and do not call the source. To be left out where
+   * anything else matters: what a running program says, the present time.
+   */
+  restsOn(stamp: Stamp, until?: Date): void;
 }
 
 /** One thing in an inventory. `key` is stable and unique within the agent: `dpkg/openssl/amd64`. */

@@ -9,20 +9,24 @@ import type { Log } from '../log.ts';
 import type { AgentContext, InventoryAgent, LogAgent } from '../plugin/agent.ts';
 import type { Quota, Room } from '../spool/quota.ts';
 import type { Spool } from '../spool/spool.ts';
+import { circumstances, Resting } from './basis.ts';
 import { diff, snapshotEvents } from './diff.ts';
 import { LogBatches } from './log-batches.ts';
 import { changesParts, type Part, snapshotParts } from './parts.ts';
 import { outcomeOf, readInventory, readStretches, type SourceOutcome, type Stretch } from './sources.ts';
-import type { AgentState, AgentStore, Baseline, SpooledBatch } from './state.ts';
+import type { AgentState, AgentStore, Baseline, Basis, SpooledBatch } from './state.ts';
 import { type Content, nextBatch, type Origin } from './stream.ts';
 
 /** One agent as configured for this node. */
 export interface Task {
   readonly name: string;
-  readonly agent: InventoryAgent | LogAgent;
   readonly options: unknown;
+  /** What decides beside the machine's files what it reads: its type, options, sources. */
+  readonly settings: unknown;
   readonly everyMs: number;
   readonly timeoutMs: number;
+  /** Loads it: most runs have nothing to read, and do without. */
+  load(): Promise<InventoryAgent | LogAgent>;
 }
 
 export interface CollectRun {
@@ -30,6 +34,8 @@ export interface CollectRun {
   readonly paths: Paths;
   readonly spool: Spool;
   readonly system: System;
+  /** Names this build of DSAC. */
+  readonly build: string;
   /** How often an inventory is sent whole, in ms. */
   readonly snapshotMs: number;
   readonly log: Log;
@@ -65,6 +71,9 @@ export class AgentRun {
   readonly #task: Task;
   readonly #store: AgentStore;
   readonly #context: AgentContext;
+  readonly #resting = new Resting();
+  /** Names what beside files decides what is read. */
+  readonly #by: string;
   readonly #room: Room;
   #state: AgentState;
 
@@ -79,7 +88,9 @@ export class AgentRun {
     this.#task = task;
     this.#store = store;
     this.#room = room;
-    this.#state = state;
+    // Until all is read it rests on nothing: a log's readings are committed in parts.
+    this.#state = { ...state, basis: null };
+    this.#by = circumstances(run.origin.identity, { build: run.build, settings: task.settings });
     this.#context = {
       options: task.options,
       system: run.system,
@@ -87,11 +98,12 @@ export class AgentRun {
       signal,
       now: started,
       digest: (secret) => run.origin.identity.digest(secret),
+      restsOn() {},
     };
   }
 
   async read(): Promise<Reading> {
-    const { agent } = this.#task;
+    const agent = await this.#task.load();
     return agent.type === 'inventory' ? this.#readInventory(agent) : this.#readLog(agent);
   }
 
@@ -101,7 +113,7 @@ export class AgentRun {
     const before = await this.#store.baseline(state);
     // A source that never returns must not hold the run.
     const { items, sources } = await orAbort(
-      readInventory(agent, this.#context, before),
+      readInventory(agent, (source) => this.#contextOf(source), before),
       this.#context.signal,
     );
     const read = sources.filter(({ status }) => status === 'ok').map(({ name }) => name);
@@ -118,7 +130,7 @@ export class AgentRun {
     const known = [...new Set([...state.known, ...read])].sort();
     await this.#commitParts(
       parts,
-      { ran: time, known, ...(whole ? { snapshot: time } : {}) },
+      { ran: time, known, basis: this.#basis(sources, items.size), ...(whole ? { snapshot: time } : {}) },
       parts.length > 0 ? items : undefined,
     );
     return { state: this.#state, events: events.length, items: items.size, sources };
@@ -156,14 +168,14 @@ export class AgentRun {
     const sources: SourceOutcome[] = [];
     for (const name of Object.keys(agent.sources)) sources.push(await this.#readSource(agent, name, batches));
     if (sources.every(({ status }) => status !== 'ok') && batches.isEmpty) return this.#nothing(sources);
-    await batches.commit({ ran: this.#context.now.toISOString() });
+    await batches.commit({ ran: this.#context.now.toISOString(), basis: this.#basis(sources) });
     const events = sources.reduce((sum, source) => sum + (source.events ?? 0), 0);
     return { state: this.#state, events, sources };
   }
 
   /** Reads one source. What it throws is its own outcome; that what was read cannot be written ends the run. */
   async #readSource(agent: LogAgent, name: string, batches: LogBatches): Promise<SourceOutcome> {
-    const stretches = readStretches(agent, name, this.#context, this.#state.cursors[name]);
+    const stretches = readStretches(agent, name, this.#contextOf(name), this.#state.cursors[name]);
     let events = 0;
     for (;;) {
       let step: IteratorResult<Stretch>;
@@ -182,8 +194,17 @@ export class AgentRun {
   /** No source could be read: nothing moves, except that an agent whose sources are all absent has had its turn. */
   async #nothing(sources: readonly SourceOutcome[]): Promise<Reading> {
     const allAbsent = sources.every(({ status }) => status === 'absent');
-    if (allAbsent) await this.#commit({ ...this.#state, ran: this.#context.now.toISOString() }, []);
+    const ran = this.#context.now.toISOString();
+    if (allAbsent) await this.#commit({ ...this.#state, ran, basis: this.#basis(sources) }, []);
     return { state: this.#state, events: 0, sources };
+  }
+
+  #contextOf(source: string): AgentContext {
+    return this.#resting.contextOf(this.#context, source);
+  }
+
+  #basis(sources: readonly SourceOutcome[], items?: number): Basis | null {
+    return this.#resting.basis(this.#by, this.#context.now, sources, items);
   }
 
   #next(state: AgentState, content: Omit<Content, 'agent'>): { batch: SpooledBatch; state: AgentState } {

@@ -5,11 +5,12 @@
 import { adviceOf, DsacError, reasonOf } from '../errors.ts';
 import { type Lock, takeLock } from '../lock.ts';
 import { isFull, Room } from '../spool/quota.ts';
-import { AgentRun, type Collection, type CollectRun, elapsed, type Task } from './agent-run.ts';
+import { AgentRun, type Collection, type CollectRun, elapsed, type Reading, type Task } from './agent-run.ts';
+import { asBefore, circumstances, holds } from './basis.ts';
 import { type AgentOutcome, NoReceipt, writeReceipt } from './receipt.ts';
 import { agentStore, recoverState, withPresentKey } from './resume.ts';
 import type { SourceOutcome } from './sources.ts';
-import type { AgentStore } from './state.ts';
+import type { AgentState, AgentStore } from './state.ts';
 
 const ROOM_HINT =
   'nothing is lost: agents go on where they stopped once there is room. dsac spool stat shows what waits and why; send it, make room, or raise quota in dsac.yaml';
@@ -58,6 +59,26 @@ function causeOf(error: unknown, signal: AbortSignal): Pick<AgentOutcome, 'cause
   return signal.aborted ? { cause: 'stopped' } : {};
 }
 
+/** The reading of an agent that need not read, since all that it would read is as it was; undefined when it has to. */
+async function unread(
+  { run, started }: Collection,
+  task: Task,
+  store: AgentStore,
+  state: AgentState,
+): Promise<Reading | undefined> {
+  const { basis } = state;
+  const isWholeDue = basis?.items !== undefined && elapsed(state.snapshot, started) >= run.snapshotMs;
+  const by = circumstances(run.origin.identity, { build: run.build, settings: task.settings });
+  if (!basis || isWholeDue || !(await holds(state, by, started, run.system))) return undefined;
+  run.signal.throwIfAborted();
+  return {
+    state: await store.commit({ ...state, ran: started.toISOString() }, []),
+    events: 0,
+    ...(basis.items === undefined ? {} : { items: basis.items }),
+    sources: asBefore(basis),
+  };
+}
+
 async function runLocked(collection: Collection, task: Task, store: AgentStore): Promise<AgentOutcome> {
   const { run, started } = collection;
   const base = nothingRead(task, started);
@@ -70,7 +91,9 @@ async function runLocked(collection: Collection, task: Task, store: AgentStore):
     }
     await collection.room.require();
     const current = { ...collection, run: await withPresentKey(run) };
-    const reading = await new AgentRun(current, task, store, state, signal).read();
+    const reading =
+      (await unread(current, task, store, state)) ??
+      (await new AgentRun(current, task, store, state, signal).read());
     const { epoch, seq, head } = reading.state;
     const how = overall(reading.sources);
     return {

@@ -110,10 +110,12 @@ async function taskFor(config: Config, name: string): Promise<Task> {
   const type = typeOf(config, 'agents', name, entry, pluginNames('agents'));
   const agent = await loadPlugin('agents', type);
   const options = parseOptions(config, ['agents', name], entry, agentKeys, agent.options);
+  const ready = withSources(config, name, configuredAgent(agent, name, options), entry.sources);
   return {
     name,
-    agent: withSources(config, name, configuredAgent(agent, name, options), entry.sources),
+    load: async () => ready,
     options,
+    settings: { type, options, sources: Object.keys(ready.sources) },
     everyMs: entry.every ?? parseDuration(agent.every)!,
     timeoutMs: entry.timeout ?? DEFAULT_TIMEOUT,
   };

@@ -16,23 +16,21 @@ export interface PrintRun {
   write(text: string): Promise<void>;
 }
 
-async function* collected(
-  { agent, options }: Task,
-  run: PrintRun,
-  sources: SourceOutcome[],
-): AsyncGenerator<BatchEvent> {
+async function* collected(task: Task, run: PrintRun, sources: SourceOutcome[]): AsyncGenerator<BatchEvent> {
   const secret = randomBytes(32);
   const context: AgentContext = {
-    options,
+    options: task.options,
     system: new System(run.rootfs),
     log: run.log,
     signal: run.signal,
     now: run.now,
     // A throw-away key: what is printed must not be comparable with what is sent.
     digest: (text) => createHmac('sha256', secret).update(text).digest('hex').slice(0, 32),
+    restsOn() {},
   };
+  const agent = await task.load();
   if (agent.type === 'inventory') {
-    const read = await readInventory(agent, context, new Map());
+    const read = await readInventory(agent, () => context, new Map());
     sources.push(...read.sources);
     yield* snapshotEvents(read.items, run.now.toISOString());
     return;

@@ -48,6 +48,9 @@ function requireSound(key: string, source: string, fields: Fields): void {
   lineSize(event, `item ${JSON.stringify(key.slice(0, 100))}`, MAX_LINE / 2);
 }
 
+/** The context that a source is called with. */
+export type ContextOf = (source: string) => AgentContext;
+
 async function readItems(agent: InventoryAgent, name: string, context: AgentContext): Promise<Baseline> {
   const items: Baseline = new Map();
   for await (const { key, fields } of agent.sources[name]!(context)) {
@@ -74,7 +77,7 @@ function withoutUndefined(fields: Fields): Fields {
  */
 export async function readInventory(
   agent: InventoryAgent,
-  context: AgentContext,
+  contextOf: ContextOf,
   baseline: Baseline,
 ): Promise<{ items: Baseline; sources: SourceOutcome[] }> {
   const items: Baseline = new Map();
@@ -82,7 +85,7 @@ export async function readInventory(
   for (const name of Object.keys(agent.sources)) {
     let read: Baseline;
     try {
-      read = await readItems(agent, name, context);
+      read = await readItems(agent, name, contextOf(name));
       const twice = [...read.keys()].find((key) => items.has(key));
       if (twice !== undefined) throw new Error(`another source has the key '${twice}' too`);
       sources.push({ name, status: 'ok', items: read.size });

@@ -7,9 +7,33 @@ import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import * as z from 'zod';
 import { DsacError, reasonOf } from '../errors.ts';
-import { epochSchema, fieldsSchema, timeSchema } from '../spool/batch.ts';
+import { epochSchema, fieldsSchema, sha256Schema, timeSchema } from '../spool/batch.ts';
 import { type Disk, readIfThere, replace, unlessDone } from '../spool/disk.ts';
 import type { Spool } from '../spool/spool.ts';
+
+const basisSchema = z.strictObject({
+  /** Keyed digest of all else that matters: this build of DSAC, the agent's settings, whose process it was. */
+  by: z.string(),
+  /** When it was read, and until when it holds. */
+  time: timeSchema,
+  until: timeSchema.nullable(),
+  /** The stamps of its files (src/host/stamp.ts). */
+  stamps: z.array(z.strictObject({ paths: z.array(z.string()), sha256: sha256Schema })),
+  /** How its sources fared, and how many items they have. */
+  sources: z.array(
+    z.strictObject({
+      name: z.string(),
+      status: z.enum(['ok', 'absent']),
+      reason: z.string().optional(),
+      items: z.int().optional(),
+      events: z.int().optional(),
+    }),
+  ),
+  items: z.int().optional(),
+});
+
+/** What a reading rests on. */
+export type Basis = z.infer<typeof basisSchema>;
 
 const stateSchema = z.strictObject({
   version: z.literal(1),
@@ -31,6 +55,8 @@ const stateSchema = z.strictObject({
   cursors: z.record(z.string(), z.json()),
   /** Batches that are committed but may still lie in `tmp`. */
   pending: z.array(z.string()),
+  /** What the last reading rests on, where it rests on files alone. */
+  basis: basisSchema.nullable().default(null),
 });
 
 function sha256(bytes: Buffer): string {
@@ -171,5 +197,6 @@ export function firstState(root: string, epoch: string): AgentState {
     known: [],
     cursors: {},
     pending: [],
+    basis: null,
   };
 }

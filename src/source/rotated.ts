@@ -87,6 +87,13 @@ export function rotatedNames(log: string, names: readonly string[]): { numbered:
   };
 }
 
+/** What a log and its rotated copies are among, for a stamp (src/host/stamp.ts). */
+export function logFiles(path: string): string {
+  const name = basename(path);
+  const dot = name.lastIndexOf('.');
+  return join(dirname(path), `${dot > 0 ? name.slice(0, dot) : name}*`);
+}
+
 /** Whether the log or a rotated copy of it exists. */
 export async function hasLog(system: System, path: string): Promise<boolean> {
   if ((await system.stat(path))?.isFile()) return true;

@@ -27,6 +27,8 @@ export class Bench {
   readonly spool: Spool;
   now = new Date('2026-11-24T10:00:00.000Z');
   host = 'bench';
+  /** Which build of DSAC runs. */
+  build = 'one';
   /** The tree that agents look at. */
   rootfs = '/';
 
@@ -51,6 +53,7 @@ export class Bench {
       paths: this.paths,
       spool: this.spool,
       system,
+      build: this.build,
       snapshotMs: 86_400_000,
       log: silentLog,
       clock: () => this.now,
@@ -59,10 +62,12 @@ export class Bench {
       quota: this.quota,
       ...(this.batchBytes && { batchBytes: this.batchBytes }),
     };
+    const parsed = agent.options.parse(options.options ?? {});
     const task = {
       name: agent.name,
-      agent,
-      options: agent.options.parse(options.options ?? {}),
+      load: async () => agent,
+      options: parsed,
+      settings: { options: parsed, sources: Object.keys(agent.sources) },
       everyMs: 3_600_000,
       timeoutMs: options.timeoutMs ?? 60_000,
     };

@@ -34,6 +34,7 @@ function contextFor(agent: Agent, run: SourceRun): AgentContext {
     signal: AbortSignal.timeout(60_000),
     now: run.now ?? new Date(),
     digest: (secret) => createHmac('sha256', 'test key').update(secret).digest('hex').slice(0, 32),
+    restsOn() {},
   };
 }
 

@@ -6,6 +6,7 @@ import { EXIT } from '../exit.ts';
 import { safe } from '../output/safe.ts';
 import { type CommonOptions, prepare, type Setting, withCommon, within, withMaxTime } from '../setting.ts';
 import { say, writeOut } from '../terminal.ts';
+import { build } from '../version.ts';
 
 interface AgentOptions extends CommonOptions {
   readonly list?: boolean;
@@ -18,12 +19,12 @@ async function listAgents(setting: Setting): Promise<void> {
   const { columns } = await import('../output/columns.ts');
   const { formatDuration } = await import('../../config/time.ts');
   const tasks = await configuredTasks(setting.config, []);
-  const rows = tasks.map(({ name, agent, everyMs }) => [
-    name,
-    agent.type,
-    formatDuration(everyMs),
-    agent.summary,
-  ]);
+  const rows = await Promise.all(
+    tasks.map(async ({ name, load, everyMs }) => {
+      const { type, summary } = await load();
+      return [name, type, formatDuration(everyMs), summary];
+    }),
+  );
   await writeOut(columns(['agent', 'kind', 'every', 'collects'], rows));
 }
 
@@ -102,6 +103,7 @@ async function runAgents(setting: Setting, tasks: Task[], onlyDue: boolean): Pro
     paths,
     spool,
     system,
+    build: build(),
     log,
     clock,
     signal,

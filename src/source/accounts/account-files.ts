@@ -5,6 +5,12 @@ import type { Log } from '../../log.ts';
 import type { AccountFiles } from './account-items.ts';
 import { type Entries, isNisName, isShadowed, parseGroup, parsePasswd, parseShadow } from './accounts.ts';
 
+const PASSWD = '/etc/passwd';
+const GROUP = '/etc/group';
+const SHADOW = '/etc/shadow';
+/** All that accounts are read from. */
+export const ACCOUNT_FILES: readonly string[] = [PASSWD, GROUP, SHADOW];
+
 interface Reader {
   readonly system: System;
   readonly log: Log;
@@ -25,7 +31,7 @@ async function entriesIn<T>(
 
 /** The entries of shadow, or undefined where there is none or this user may not read it. */
 async function shadowEntries(reader: Reader): Promise<AccountFiles['shadow']> {
-  const path = '/etc/shadow';
+  const path = SHADOW;
   try {
     return await entriesIn(reader, path, parseShadow);
   } catch (error) {
@@ -43,12 +49,12 @@ function refuseEmpty(path: string, entries: readonly { readonly name: string }[]
 
 /** Passwd, group and shadow of the machine, or undefined when it has no passwd. Throws when one of them is there but cannot be whole. */
 export async function readAccountFiles(reader: Reader): Promise<AccountFiles | undefined> {
-  const passwd = await entriesIn(reader, '/etc/passwd', parsePasswd);
+  const passwd = await entriesIn(reader, PASSWD, parsePasswd);
   if (passwd === undefined) return undefined;
-  const group = await entriesIn(reader, '/etc/group', parseGroup);
+  const group = await entriesIn(reader, GROUP, parseGroup);
   const shadow = await shadowEntries(reader);
-  refuseEmpty('/etc/passwd', passwd);
-  refuseEmpty('/etc/group', group);
-  if (passwd.some(({ secret }) => isShadowed(secret))) refuseEmpty('/etc/shadow', shadow);
+  refuseEmpty(PASSWD, passwd);
+  refuseEmpty(GROUP, group);
+  if (passwd.some(({ secret }) => isShadowed(secret))) refuseEmpty(SHADOW, shadow);
   return { passwd, group: group ?? [], shadow };
 }

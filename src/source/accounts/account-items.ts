@@ -73,6 +73,11 @@ function passwordFields(secret: Secret | undefined, view: AccountView) {
   };
 }
 
+/** When the next day begins, in UTC as shadow counts days. */
+export function nextDay(now: Date): Date {
+  return new Date((Math.floor(now.getTime() / DAY_MS) + 1) * DAY_MS);
+}
+
 /** What shadow says beside the password. An account expires at the start of its day, as PAM has it. */
 function agingFields({ changed, maxDays, expires }: ShadowEntry, now: Date) {
   return {

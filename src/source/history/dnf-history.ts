@@ -2,6 +2,7 @@
 import type { DatabaseSync } from 'node:sqlite';
 import * as z from 'zod';
 import { reasonOf } from '../../errors.ts';
+import { stamp } from '../../host/stamp.ts';
 import type { System } from '../../host/system.ts';
 import { type AgentContext, absent, type LogEntry } from '../../plugin/agent.ts';
 import { parsePasswd } from '../accounts/accounts.ts';
@@ -21,6 +22,7 @@ import { type Role, type Transaction, type TransactionItem, transactionsAfter } 
 const DNF4 = '/var/lib/dnf/history.sqlite';
 const DNF5 = '/usr/lib/sysimage/libdnf5/transaction_history.sqlite';
 const YUM = '/var/lib/yum/history';
+const FILES = [`${YUM}/*`, DNF4, DNF5];
 const EPOCH = '1970-01-01T00:00:00.000Z';
 /** Longest text kept of what scripts printed. */
 const MAX_OUTPUT = 4000;
@@ -147,7 +149,7 @@ export function transactionEvents(transaction: Transaction, label: string, users
   return transactionOf(changes);
 }
 
-type Look = Pick<AgentContext, 'system' | 'now'>;
+type Look = Pick<AgentContext, 'system' | 'now' | 'restsOn'>;
 type Entry = LogEntry<HistoryFields>;
 
 /** A history database and what its transactions' ids begin with. */
@@ -247,10 +249,13 @@ async function* databaseEntries(
 
 /** Reads what dnf and yum recorded behind `cursor`. Throws `SourceAbsent` when there is no history database. */
 export async function* dnfEntries(look: Look, cursor: unknown): AsyncGenerator<Entry> {
-  const { system, now } = look;
+  const { system, now, restsOn } = look;
+  const files = await stamp(system, FILES);
   const databases = await databasesOf(system);
-  if (databases.length === 0 && cursor === undefined)
+  if (databases.length === 0 && cursor === undefined) {
+    restsOn(files);
     absent(`no ${DNF4}, ${DNF5} or ${YUM}/history-*.sqlite`);
+  }
   const stored = cursorSchema.safeParse(cursor ?? { databases: {} });
   if (!stored.success) {
     const lost = `the stored cursor cannot be understood (${stored.error.issues[0]?.message}); the history is read from its start`;

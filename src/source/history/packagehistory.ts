@@ -1,11 +1,12 @@
 /** What every package manager's history amounts to, and how its text logs are read: line by line behind a cursor that holds the parser's state. */
 import * as z from 'zod';
+import { stamp } from '../../host/stamp.ts';
 import { keyText } from '../../host/text.ts';
 import { type AgentContext, absent, type LogEntry, type LogEvent } from '../../plugin/agent.ts';
 import { type By, timeSchema } from '../../spool/batch.ts';
 import { followLines, type Lost } from '../follow.ts';
 import type { Manager } from '../packages/version.ts';
-import { hasLog } from '../rotated.ts';
+import { hasLog, logFiles } from '../rotated.ts';
 
 export const historyFields = z.strictObject({
   transaction: z
@@ -164,6 +165,9 @@ export interface HistoryParser<S> {
   settle(state: S, now: Date): HistoryEvent[];
 }
 
+/** The last moment that a Date can hold. */
+const END_OF_TIME = new Date(8.64e15);
+
 /** Lines after which a cursor is handed out, so that a long log is committed in parts. */
 const CURSOR_EVERY = 250;
 
@@ -253,6 +257,11 @@ class HistoryReader<S> {
     yield* this.#told(this.#parser.settle(this.#state, this.#now));
   }
 
+  /** Whether time alone may bring something to tell. */
+  isWaiting(): boolean {
+    return this.#parser.settle(structuredClone(this.#state), END_OF_TIME).length > 0;
+  }
+
   moveTo(at: unknown): LogEntry<HistoryFields> {
     this.#at = at;
     return { cursor: structuredClone({ at, state: this.#state, ...this.#reread.stored }) };
@@ -266,10 +275,14 @@ class HistoryReader<S> {
 /** Reads a manager's text log behind `cursor`: events, each loss, and the next cursor. Throws `SourceAbsent` when there is no such log. */
 export async function* readHistory<S>(
   parser: HistoryParser<S>,
-  { system, now, signal }: Pick<AgentContext, 'system' | 'now' | 'signal'>,
+  { system, now, signal, restsOn }: Pick<AgentContext, 'system' | 'now' | 'signal' | 'restsOn'>,
   cursor: unknown,
 ): AsyncGenerator<LogEntry<HistoryFields>> {
-  if (cursor === undefined && !(await hasLog(system, parser.path))) absent(`no ${parser.path}`);
+  const files = await stamp(system, [logFiles(parser.path)]);
+  if (cursor === undefined && !(await hasLog(system, parser.path))) {
+    restsOn(files);
+    absent(`no ${parser.path}`);
+  }
   const stored = cursor === undefined ? undefined : cursorSchema(parser.state).safeParse(cursor);
   if (stored?.success === false) {
     const issue = stored.error.issues[0];
@@ -288,4 +301,5 @@ export async function* readHistory<S>(
   yield* reader.settle();
   const end = last === undefined ? reader.at : last.cursor;
   if (end !== undefined) yield reader.moveTo(end);
+  if (!reader.isWaiting()) restsOn(files);
 }

@@ -8,10 +8,23 @@ const VOLATILE = '/run/log/journal';
 /** journald's socket: without it nobody writes to the journal that may still lie there. */
 const SOCKET = '/run/systemd/journal/socket';
 
+/** What tells where a machine's journal is. */
+export const JOURNAL_FILES: readonly string[] = [
+  `${PERSISTENT}/**`,
+  `${VOLATILE}/**`,
+  '/etc/machine-id',
+  SOCKET,
+];
+
 /** Where a machine's journal is kept, or why it cannot be read. */
 export type JournalPlace =
-  | { readonly kept: 'on disk' | 'in memory'; readonly missing?: never }
-  | { readonly kept?: never; readonly missing: string };
+  | { readonly kept: 'on disk' | 'in memory'; readonly missing?: never; readonly restsOnFiles?: never }
+  | {
+      readonly kept?: never;
+      readonly missing: string;
+      /** Whether it is missing as far as JOURNAL_FILES tell. */
+      readonly restsOnFiles: boolean;
+    };
 
 async function hasFiles(system: System, folder: string): Promise<boolean> {
   // a running machine shows only the journal of its own machine id
@@ -27,11 +40,17 @@ async function hasFiles(system: System, folder: string): Promise<boolean> {
 export async function findJournal(system: System): Promise<JournalPlace> {
   const isOnDisk = await hasFiles(system, PERSISTENT);
   if (!isOnDisk && !(system.live && (await hasFiles(system, VOLATILE))))
-    return { missing: `no journal files in ${PERSISTENT}${system.live ? ` or ${VOLATILE}` : ''}` };
+    return {
+      missing: `no journal files in ${PERSISTENT}${system.live ? ` or ${VOLATILE}` : ''}`,
+      restsOnFiles: true,
+    };
   if ((await system.which('journalctl')) === undefined)
-    return { missing: 'there are journal files, but no journalctl to read them' };
+    return { missing: 'there are journal files, but no journalctl to read them', restsOnFiles: false };
   if (system.live && (await system.stat(SOCKET)) === undefined)
-    return { missing: `there are journal files, but journald does not run (no ${SOCKET})` };
+    return {
+      missing: `there are journal files, but journald does not run (no ${SOCKET})`,
+      restsOnFiles: true,
+    };
   return { kept: isOnDisk ? 'on disk' : 'in memory' };
 }
 

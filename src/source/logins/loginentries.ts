@@ -254,8 +254,12 @@ export async function* journalEntries(look: Look, cursor: unknown): AsyncGenerat
   yield { cursor: { after, ...(newest === undefined ? {} : { seen: newest }), state: reader.state() } };
 }
 
-/** What auth.log or secure says of the same, rotated copies first. */
-export async function* authlogEntries(look: Look, path: string, cursor: unknown): AsyncGenerator<LoginEntry> {
+/** What auth.log or secure says of the same, rotated copies first. Answers whether time alone may bring more: a sudo command waits for its rest. */
+export async function* authlogEntries(
+  look: Look,
+  path: string,
+  cursor: unknown,
+): AsyncGenerator<LoginEntry, boolean> {
   const now = look.now.toISOString();
   const clock = await localClock(look.system);
   const from = yield* stored(authlogCursorSchema, cursor, 'authlog', look.now);
@@ -279,4 +283,5 @@ export async function* authlogEntries(look: Look, path: string, cursor: unknown)
   yield* passing.pass(reread.news(reader.finish(now)));
   const at = last === undefined ? from?.at : last.cursor;
   if (at !== undefined) yield { cursor: { at, state: reader.state(), ...reread.stored } };
+  return reader.state().trail.sudo !== undefined;
 }

@@ -1,8 +1,7 @@
 /** Packages of apk, from its text database `installed`: records of `X:value` lines, file lists among them. */
-
-import type { System } from '../../host/system.ts';
+import { stamp } from '../../host/stamp.ts';
 import { absent } from '../../plugin/agent.ts';
-import { type Package, present, wholeNumber } from './package.ts';
+import { type Package, type PackageContext, present, wholeNumber } from './package.ts';
 import { type Tagged, taggedRecords } from './tagged.ts';
 
 /** Where the database is: Alpine before and after the merge of /lib into /usr/lib. */
@@ -36,7 +35,8 @@ export function parseApkInstalled(bytes: Buffer, file = 'installed'): Package[] 
 }
 
 /** The packages in apk's database below the system's root. */
-export async function apkPackages(system: System): Promise<Package[]> {
+export async function apkPackages({ system, restsOn }: PackageContext): Promise<Package[]> {
+  restsOn(await stamp(system, DATABASES));
   for (const file of DATABASES) {
     const bytes = await system.read(file);
     if (bytes !== undefined) return parseApkInstalled(bytes, file);

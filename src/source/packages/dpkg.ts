@@ -1,12 +1,16 @@
 /** Packages of dpkg, as dpkg-query tells them: it merges `status` with what is still in `updates/`. */
-
+import { stamp } from '../../host/stamp.ts';
 import type { System } from '../../host/system.ts';
 import { absent } from '../../plugin/agent.ts';
 import { wholeOutput } from '../output.ts';
-import { type Package, present, timeOfSeconds, wholeNumber } from './package.ts';
+import { type Package, type PackageContext, present, timeOfSeconds, wholeNumber } from './package.ts';
 import { type Tagged, taggedRecords } from './tagged.ts';
 
 const ADMINDIR = '/var/lib/dpkg';
+/** All that `dpkg-query --show` reads; of a file list its time. */
+const FILES = ['arch', 'info/format', 'info/*.list', 'status', 'triggers/*', 'updates/*'].map(
+  (file) => `${ADMINDIR}/${file}`,
+);
 
 /** What each line of a record is asked for; `Status` rather than its parts, which dpkg before 1.17 does not know. */
 const FIELDS = {
@@ -85,12 +89,17 @@ async function refuseEmptied(system: System): Promise<void> {
 }
 
 /** Every row of `dpkg-query --show`: all but packages that are not installed and left nothing behind. */
-export async function dpkgPackages(system: System, signal: AbortSignal): Promise<Package[]> {
-  if ((await system.stat(`${ADMINDIR}/status`)) === undefined) absent(`no ${ADMINDIR}/status`);
+export async function dpkgPackages({ system, signal, restsOn }: PackageContext): Promise<Package[]> {
+  const files = await stamp(system, FILES);
+  if ((await system.stat(`${ADMINDIR}/status`)) === undefined) {
+    restsOn(files);
+    absent(`no ${ADMINDIR}/status`);
+  }
   const dpkgQuery = await system.which('dpkg-query');
   if (dpkgQuery === undefined) absent(`no dpkg-query command here to read ${ADMINDIR} with`);
   const args = [`--admindir=${await admindir(system)}`, '--show', `--showformat=${FORMAT}`];
   const packages = parseDpkgQuery((await wholeOutput(system, dpkgQuery, args, signal)).stdout);
   if (packages.length === 0) await refuseEmptied(system);
+  restsOn(files);
   return packages;
 }

@@ -1,5 +1,6 @@
 /** One package as a manager's database has it, whichever manager that is. */
 import * as z from 'zod';
+import type { AgentContext } from '../../plugin/agent.ts';
 import { timeSchema } from '../../spool/batch.ts';
 import { compareVersions, type Manager } from './version.ts';
 
@@ -37,6 +38,9 @@ export const packageFields = z.strictObject({
 });
 
 export type PackageFields = z.infer<typeof packageFields>;
+
+/** What a reader of packages needs of its agent's context. */
+export type PackageContext = Pick<AgentContext, 'system' | 'signal' | 'restsOn'>;
 
 export interface Package {
   readonly name: string;

@@ -1,9 +1,9 @@
 /** Packages of pacman, from its local database: a directory per package, whose `desc` holds `%SECTION%`, values, empty line. */
-
+import { stamp } from '../../host/stamp.ts';
 import type { System } from '../../host/system.ts';
 import { text } from '../../host/text.ts';
 import { absent } from '../../plugin/agent.ts';
-import { type Package, present, timeOfSeconds, wholeNumber } from './package.ts';
+import { type Package, type PackageContext, present, timeOfSeconds, wholeNumber } from './package.ts';
 
 const DATABASE = '/var/lib/pacman/local';
 /** The database's version since pacman 4.2 (2014), in its file ALPM_DB_VERSION. */
@@ -62,7 +62,8 @@ async function readPackage(system: System, directory: string): Promise<Package> 
 }
 
 /** The packages in pacman's local database below the system's root. */
-export async function pacmanPackages(system: System): Promise<Package[]> {
+export async function pacmanPackages({ system, restsOn }: PackageContext): Promise<Package[]> {
+  restsOn(await stamp(system, [`${DATABASE}/**`]));
   const entries = await system.list(DATABASE);
   if (entries === undefined) return absent(`no ${DATABASE}`);
   const version = (await system.read(`${DATABASE}/ALPM_DB_VERSION`))?.toString().trim();

@@ -2,10 +2,11 @@
 import { copyFile, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { stamp } from '../../host/stamp.ts';
 import type { System } from '../../host/system.ts';
 import { absent } from '../../plugin/agent.ts';
 import { wholeOutput } from '../output.ts';
-import { type Package, present, timeOfSeconds, wholeNumber } from './package.ts';
+import { type Package, type PackageContext, present, timeOfSeconds, wholeNumber } from './package.ts';
 import { type Tagged, taggedRecords } from './tagged.ts';
 
 /** Where the database is: Fedora and SUSE now, all before, and image-based systems. */
@@ -145,10 +146,17 @@ async function query(
   return [];
 }
 
-/** Every package that rpm lists. */
-export async function rpmPackages(system: System, signal: AbortSignal): Promise<Package[]> {
+/** Every package that rpm lists. Its databases are partly written through memory, which a file's times need not tell: they are always read. */
+export async function rpmPackages({ system, signal, restsOn }: PackageContext): Promise<Package[]> {
+  const folders = await stamp(
+    system,
+    DIRECTORIES.map((directory) => `${directory}/*`),
+  );
   const database = await findDatabase(system);
-  if (database === undefined) return absent(`no rpm database in ${DIRECTORIES.join(', ')}`);
+  if (database === undefined) {
+    restsOn(folders);
+    return absent(`no rpm database in ${DIRECTORIES.join(', ')}`);
+  }
   const rpm = await system.which('rpm');
   if (rpm === undefined) return absent(`no rpm command here to read ${database.directory} with`);
   if (system.live) return query(rpm, system, database, signal);

@@ -1,4 +1,5 @@
 /** Which init system rules a machine or a tree: the one whose word counts when files of several are installed. */
+import { type Stamp, stamp } from '../../host/stamp.ts';
 import type { System } from '../../host/system.ts';
 
 export type Init = 'systemd' | 'openrc' | 'sysv';
@@ -12,6 +13,20 @@ export const UNIT_DIRECTORIES = [
   '/lib/systemd/system',
 ] as const;
 
+/** What tells which init system rules, and all that systemctl and System V init have of a machine that they do not run. */
+const INIT_FILES: readonly string[] = [
+  '/run/openrc/softlevel',
+  '/etc/runlevels/*',
+  '/etc/inittab',
+  '/etc/init.d/*',
+  ...['S', '0', '1', '2', '3', '4', '5', '6'].map((level) => `/etc/rc${level}.d/*`),
+  '/usr/lib/systemd/systemd',
+  '/lib/systemd/systemd',
+  '/etc/systemd/**',
+  '/run/systemd/**',
+  ...UNIT_DIRECTORIES.map((directory) => `${directory}/**`),
+];
+
 async function isThere(system: System, ...paths: readonly string[]): Promise<boolean> {
   for (const path of paths) if ((await system.stat(path)) !== undefined) return true;
   return false;
@@ -20,6 +35,11 @@ async function isThere(system: System, ...paths: readonly string[]): Promise<boo
 /** Whether systemd is the running machine's process 1: the test of sd_booted(3). */
 export async function isBootedWithSystemd(system: System): Promise<boolean> {
   return system.live && isThere(system, '/run/systemd/system');
+}
+
+/** Stamps all that services of a machine rest on where systemd does not run; undefined where it does, and knows more than files tell. */
+export async function stampInit(system: System): Promise<Stamp | undefined> {
+  return (await isBootedWithSystemd(system)) ? undefined : stamp(system, INIT_FILES);
 }
 
 /**

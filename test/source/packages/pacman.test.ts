@@ -4,11 +4,16 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { System } from '../../../src/host/system.ts';
 import { SourceAbsent } from '../../../src/plugin/agent.ts';
+import type { Package } from '../../../src/source/packages/package.ts';
 import { pacmanPackages, parsePacmanDesc } from '../../../src/source/packages/pacman.ts';
 import { fixtures, temporary, tree } from '../../helpers/tree.ts';
 
 const real = join(fixtures, 'pacman/lab-alpha-local');
 const DIRECTORY = 'alpha-a-1:0.9-1';
+
+function packagesIn(root: string): Promise<Package[]> {
+  return pacmanPackages({ system: new System(root), signal: AbortSignal.timeout(10_000), restsOn() {} });
+}
 
 function database(t: TestContext): { root: string; local: string } {
   const root = temporary(t);
@@ -51,20 +56,17 @@ test('a value that looks like a section does not begin one', () => {
 test('a directory without desc fails with its path, rather than leave a package out', async (t) => {
   const { root, local } = database(t);
   rmSync(join(local, DIRECTORY, 'desc'));
-  await assert.rejects(
-    pacmanPackages(new System(root)),
-    /no \/var\/lib\/pacman\/local\/alpha-a-1:0\.9-1\/desc/,
-  );
+  await assert.rejects(packagesIn(root), /no \/var\/lib\/pacman\/local\/alpha-a-1:0\.9-1\/desc/);
 });
 
 test('an empty desc, or one of another package, fails with its path', async (t) => {
   const { root, local } = database(t);
   const desc = join(local, DIRECTORY, 'desc');
   writeFileSync(desc, '');
-  await assert.rejects(pacmanPackages(new System(root)), /alpha-a-1:0\.9-1\/desc: it is empty/);
+  await assert.rejects(packagesIn(root), /alpha-a-1:0\.9-1\/desc: it is empty/);
   cpSync(join(local, 'alpha-new-3-1/desc'), desc);
   await assert.rejects(
-    pacmanPackages(new System(root)),
+    packagesIn(root),
     /desc: expected name and version of 'alpha-a-1:0\.9-1', found 'alpha-new' and '3-1'/,
   );
 });
@@ -72,9 +74,9 @@ test('an empty desc, or one of another package, fails with its path', async (t) 
 test('a database version that is not known fails, instead of being guessed at', async (t) => {
   const { root, local } = database(t);
   writeFileSync(join(local, 'ALPM_DB_VERSION'), '10\n');
-  await assert.rejects(pacmanPackages(new System(root)), /ALPM_DB_VERSION: expected 9, found '10'/);
+  await assert.rejects(packagesIn(root), /ALPM_DB_VERSION: expected 9, found '10'/);
 });
 
 test('no database is absent', async (t) => {
-  await assert.rejects(pacmanPackages(new System(tree(t, {}))), SourceAbsent);
+  await assert.rejects(packagesIn(tree(t, {})), SourceAbsent);
 });

@@ -132,11 +132,20 @@ class Life {
     const out = new Spool(paths.out, { disk: this.#disk });
     const central = new Spool(paths.in, { disk: this.#disk });
     const outcomes = await collect(
-      { ...common, origin, spool: out, system: new System('/'), snapshotMs: 3 * HOUR, onlyDue: false },
+      {
+        ...common,
+        origin,
+        spool: out,
+        system: new System('/'),
+        snapshotMs: 3 * HOUR,
+        onlyDue: false,
+        build: 'model',
+      },
       this.#ground.agents().map((agent) => ({
         name: agent.name,
-        agent,
+        load: async () => agent,
         options: {},
+        settings: {},
         everyMs: HOUR,
         timeoutMs: 60_000,
       })),

@@ -1,0 +1,126 @@
+/**
+ * A stamp of files: what stat(2) says of each, so that it can be told later, without reading them, that they are what they were. Each change of a
+ * file gives it another ctime, which no program can set; a file put in its place has another inode. Only a change within the grain of the file
+ * system's clock leaves no trace: a stamp is good once the youngest of its files is older than that.
+ */
+import { createHash, type Hash } from 'node:crypto';
+import { type BigIntStats, lstatSync, readdirSync, readlinkSync, statSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { isMissing } from '../errors.ts';
+import type { System } from './system.ts';
+
+/** What paths stand for, as they were. */
+export interface Stamp {
+  /** A file; `DIR/*` and `DIR/*.list`, the files in a folder, of such names; `DIR/**`, all below it. What is not there counts as well. */
+  readonly paths: readonly string[];
+  /** SHA-256 of what stat(2) says of them, hex. */
+  readonly sha256: string;
+  /** When one of them changed last, ms since 1970; 0 when there are none, infinite when one of them may not be looked at. */
+  readonly changed: number;
+}
+
+const NONE: readonly string[] = [];
+
+/** Names in a folder, sorted; none when there is no such folder. */
+function namesIn(folder: string): readonly string[] {
+  try {
+    return readdirSync(folder).sort();
+  } catch (error) {
+    if (isMissing(error)) return NONE;
+    throw error;
+  }
+}
+
+/** Whether a name is of the form `*.list`, `wtmp*` or `*`. */
+function matcher(form: string): (name: string) => boolean {
+  const [before = '', after = ''] = form.split('*', 2);
+  return (name) =>
+    name.length >= before.length + after.length && name.startsWith(before) && name.endsWith(after);
+}
+
+function isDevice(found: BigIntStats): boolean {
+  return found.isCharacterDevice() || found.isBlockDevice();
+}
+
+/** What is another after any change of a file. A device's times say when it was written to, which is no change of what it is. */
+function identity(found: BigIntStats): string {
+  const { dev, ino, mode, size, mtimeNs, ctimeNs, rdev } = found;
+  return isDevice(found) ? `${mode} ${rdev}` : `${dev} ${ino} ${mode} ${size} ${mtimeNs} ${ctimeNs}`;
+}
+
+class Stamping {
+  readonly #system: System;
+  readonly #hash: Hash = createHash('sha256');
+  /** Folders that have been gone through, by device and inode: `/lib` may be `/usr/lib`. */
+  readonly #walked = new Set<string>();
+  #changed = 0n;
+
+  constructor(system: System) {
+    this.#system = system;
+  }
+
+  async add(path: string): Promise<void> {
+    const form = basename(path);
+    if (!form.includes('*')) {
+      await this.#file(path, await this.#system.path(path));
+      return;
+    }
+    const folder = dirname(path);
+    const real = await this.#system.path(folder);
+    if (form === '**') {
+      await this.#tree(folder, real);
+      return;
+    }
+    const isOfForm = matcher(form);
+    this.#say(`${folder}/`);
+    for (const name of namesIn(real))
+      if (isOfForm(name)) await this.#file(join(folder, name), join(real, name));
+  }
+
+  end(paths: readonly string[]): Stamp {
+    return { paths, sha256: this.#hash.digest('hex'), changed: Number(this.#changed / 1_000_000n) };
+  }
+
+  #say(text: string): void {
+    this.#hash.update(text).update('\0');
+  }
+
+  async #tree(path: string, real: string): Promise<void> {
+    const folder = statSync(real, { bigint: true, throwIfNoEntry: false });
+    const id = folder && `${folder.dev}:${folder.ino}`;
+    this.#say(`${path}/ ${id}`);
+    if (id === undefined || this.#walked.has(id)) return;
+    this.#walked.add(id);
+    for (const name of namesIn(real)) {
+      const [below, realBelow] = [join(path, name), join(real, name)];
+      if (lstatSync(realBelow, { throwIfNoEntry: false })?.isDirectory()) await this.#tree(below, realBelow);
+      else await this.#file(below, realBelow);
+    }
+  }
+
+  /** A link counts, and what it leads to. */
+  async #file(path: string, real: string): Promise<void> {
+    const found = lstatSync(real, { bigint: true, throwIfNoEntry: false });
+    this.#stats(path, found);
+    if (!found?.isSymbolicLink()) return;
+    const target = await this.#system.path(path);
+    this.#stats(readlinkSync(real), statSync(target, { bigint: true, throwIfNoEntry: false }));
+  }
+
+  #stats(path: string, found: BigIntStats | undefined): void {
+    this.#say(path);
+    this.#say(found ? identity(found) : '');
+    if (found && !isDevice(found) && found.ctimeNs > this.#changed) this.#changed = found.ctimeNs;
+  }
+}
+
+/** Stamps what `paths` stand for, below the system's root. Never throws: who is to read them will meet what is wrong with them. */
+export async function stamp(system: System, paths: readonly string[]): Promise<Stamp> {
+  const stamping = new Stamping(system);
+  try {
+    for (const path of paths) await stamping.add(path);
+  } catch {
+    return { ...stamping.end(paths), changed: Number.POSITIVE_INFINITY };
+  }
+  return stamping.end(paths);
+}
