@@ -2,6 +2,7 @@
 import { statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { type Command, InvalidArgumentError } from 'commander';
+import { configFile } from '../config/file.ts';
 import type { Config } from '../config/load.ts';
 import { type Paths, pathsBelow } from '../config/paths.ts';
 import { DURATION_FORMS, parseDuration } from '../config/time.ts';
@@ -109,14 +110,23 @@ export function stopSignal(): AbortSignal {
 export async function prepare(program: string, options: CommonOptions): Promise<Setting> {
   const paths = pathsFor(options);
   requireHome(paths);
-  const { configFile, loadConfig } = await import('../config/load.ts');
+  const { loadConfig } = await import('../config/load.ts');
   const { file, required } = configFile(paths, options.config, process.env);
   const config = await loadConfig(file, required);
+  return { ...(await prepareWithout(program, options)), config };
+}
+
+/** Opens the log for one command that knows already what its configuration amounts to. */
+export async function prepareWithout(
+  program: string,
+  options: CommonOptions,
+): Promise<Omit<Setting, 'config'>> {
+  const paths = pathsFor(options);
   const log = await openLog(program, join(paths.log, 'dsac.log'), {
     verbose: options.verbose ?? false,
     complain: (reason) => {
       if (options.verbose) say(program, `warning: ${reason}`);
     },
   });
-  return { program, options, paths, config, log, signal: stopSignal(), clock: () => new Date() };
+  return { program, options, paths, log, signal: stopSignal(), clock: () => new Date() };
 }

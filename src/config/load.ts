@@ -1,10 +1,8 @@
 /** Reads the configuration and says of every mistake: file, line, key, what is allowed and which name is nearest. */
-import { readFile } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
 import * as z from 'zod';
-import { DsacError, isMissing, reasonOf } from '../errors.ts';
+import { DsacError } from '../errors.ts';
+import { readConfig } from './file.ts';
 import { didYouMean } from './nearest.ts';
-import type { Paths } from './paths.ts';
 import { type ConfigData, configSchema } from './schema.ts';
 import type { Located } from './yaml.ts';
 
@@ -66,22 +64,13 @@ function describeIssue(
   return { path, message: issue.message };
 }
 
-/** The file's text, or undefined when it is not there and need not be. */
-async function readText(file: string, required: boolean): Promise<string | undefined> {
-  try {
-    return await readFile(file, 'utf8');
-  } catch (error) {
-    if (!required && isMissing(error)) return undefined;
-    throw new DsacError('config', `cannot read the configuration ${file}: ${reasonOf(error)}`, {
-      cause: error,
-      hint: 'dsac init writes one',
-    });
-  }
-}
-
 /** Reads `file`, or answers an empty configuration when it is not there and `required` is false. Throws `config` errors. */
 export async function loadConfig(file: string, required: boolean): Promise<Config> {
-  const text = await readText(file, required);
+  return parseConfig(file, await readConfig({ file, required }));
+}
+
+/** What the configuration's text says; undefined: there is no such file. Throws `config` errors. */
+export async function parseConfig(file: string, text: string | undefined): Promise<Config> {
   const located = text === undefined ? NOTHING : (await import('./yaml.ts')).parseYaml(text, file);
   const section = <T>(path: Path, value: unknown, schema: z.ZodType<T>): T => {
     const parsed = schema.safeParse(value);
@@ -94,16 +83,4 @@ export async function loadConfig(file: string, required: boolean): Promise<Confi
   };
   const data = section([], located.value, configSchema);
   return { ...data, file, found: text !== undefined, section };
-}
-
-/** Where the configuration is: `--config`, else DSAC_CONFIG, else etc/dsac/dsac.yaml below home. Only the first two must exist. */
-export function configFile(
-  paths: Paths,
-  flag: string | undefined,
-  env: NodeJS.ProcessEnv,
-): { file: string; required: boolean } {
-  const named = flag ?? env.DSAC_CONFIG;
-  return named
-    ? { file: resolve(named), required: true }
-    : { file: join(paths.etc, 'dsac.yaml'), required: false };
 }

@@ -1,7 +1,7 @@
 /** The shape of etc/dsac/dsac.yaml. What belongs to one plugin is checked by that plugin's own options schema when it is used. */
 import * as z from 'zod';
 import { nameSchema } from './name.ts';
-import { amountSchema } from './size.ts';
+import { parseAmount } from './size.ts';
 import { DURATION_FORMS, parseDuration } from './time.ts';
 
 /** A duration such as `15m`; parsed to milliseconds. */
@@ -9,6 +9,17 @@ export const durationSchema = z.string().transform((text, context) => {
   const ms = parseDuration(text);
   if (ms !== undefined && ms > 0) return ms;
   context.addIssue({ code: 'custom', message: `'${text}' is not a duration: use ${DURATION_FORMS}` });
+  return z.NEVER;
+});
+
+/** A size such as `1GiB` or `500MB`, a bare number, or a share such as `5%`. */
+export const amountSchema = z.union([z.string(), z.number()]).transform((given, context) => {
+  const amount = parseAmount(String(given));
+  if (amount !== undefined) return amount;
+  context.addIssue({
+    code: 'custom',
+    message: `'${given}' is not an amount: use a size such as 500MB or 1GiB, a number, or a share such as 5%`,
+  });
   return z.NEVER;
 });
 

@@ -1,6 +1,4 @@
 /** Amounts of disk as a person writes and reads them: `1GiB`, `500MB`, `5%`. */
-import * as z from 'zod';
-
 const UNITS: Record<string, number> = {
   B: 1,
   kB: 1e3,
@@ -31,24 +29,14 @@ export function amountOf({ most, share }: Amount, total: number): number {
   );
 }
 
-function parseAmount(text: string): Amount | undefined {
+/** The amount that a size such as `1GiB`, a bare number or a share such as `5%` stands for; undefined for anything else. */
+export function parseAmount(text: string): Amount | undefined {
   const share = SHARE.exec(text)?.[1];
   if (share !== undefined) return Number(share) <= 100 ? { share: Number(share) / 100 } : undefined;
   const [, number, unit = 'B'] = SIZE.exec(text) ?? [];
   const bytes = Math.round(Number(number) * (UNITS[unit] ?? Number.NaN));
   return Number.isSafeInteger(bytes) ? { most: bytes } : undefined;
 }
-
-/** A size such as `1GiB` or `500MB`, a bare number, or a share such as `5%`. */
-export const amountSchema = z.union([z.string(), z.number()]).transform((given, context) => {
-  const amount = parseAmount(String(given));
-  if (amount !== undefined) return amount;
-  context.addIssue({
-    code: 'custom',
-    message: `'${given}' is not an amount: use a size such as 500MB or 1GiB, a number, or a share such as 5%`,
-  });
-  return z.NEVER;
-});
 
 /** A size for people, in binary units as quotas are written: `812 B`, `4.1 MiB`. */
 export function formatSize(bytes: number): string {

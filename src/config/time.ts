@@ -64,3 +64,10 @@ export function formatDuration(ms: number): string {
   }
   return out || '0s';
 }
+
+/** Milliseconds from `time` to `now`; endless when there is none, or when it lies ahead (the clock went back). */
+export function elapsed(time: string | null, now: Date): number {
+  if (time === null) return Number.POSITIVE_INFINITY;
+  const ms = now.getTime() - Date.parse(time);
+  return ms < 0 ? Number.POSITIVE_INFINITY : ms;
+}

@@ -6,7 +6,7 @@ import { constants, type Stats } from 'node:fs';
 import { access, type FileHandle, lstat, open, readdir, readFile, readlink, stat } from 'node:fs/promises';
 import { delimiter, join, resolve } from 'node:path';
 import { isMissing } from '../errors.ts';
-import { type ExecutableEnd, outputLines, startExecutable } from './process.ts';
+import type { ExecutableEnd } from './process.ts';
 
 const SYSTEM_PATH = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin'];
 const MAX_LINKS = 40;
@@ -136,6 +136,7 @@ export class System {
     args: readonly string[],
     options: RunOptions = {},
   ): AsyncGenerator<Buffer, Ended> {
+    const { outputLines, startExecutable } = await import('./process.ts');
     const leaving = new AbortController();
     const { stdout, ended } = startExecutable({
       command: [command, ...args],

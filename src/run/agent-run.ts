@@ -4,6 +4,7 @@
  */
 import { orAbort } from '../abort.ts';
 import type { Paths } from '../config/paths.ts';
+import { elapsed } from '../config/time.ts';
 import type { System } from '../host/system.ts';
 import type { Log } from '../log.ts';
 import type { AgentContext, InventoryAgent, LogAgent } from '../plugin/agent.ts';
@@ -221,11 +222,4 @@ export class AgentRun {
     for (const { bytes } of batches) await this.#room.take(bytes.length);
     this.#state = await this.#store.commit(state, batches, baseline, staged);
   }
-}
-
-/** Milliseconds from `time` to `now`; endless when there is none, or when it lies ahead (the clock went back). */
-export function elapsed(time: string | null, now: Date): number {
-  if (time === null) return Number.POSITIVE_INFINITY;
-  const ms = now.getTime() - Date.parse(time);
-  return ms < 0 ? Number.POSITIVE_INFINITY : ms;
 }

@@ -2,10 +2,11 @@
  * Runs agents, and does everything that they have in common: is it due, lock, deadline, sources, comparison with the baseline, batches,
  * commit. Every run ends with one receipt batch.
  */
+import { elapsed } from '../config/time.ts';
 import { adviceOf, DsacError, reasonOf } from '../errors.ts';
 import { type Lock, takeLock } from '../lock.ts';
 import { isFull, Room } from '../spool/quota.ts';
-import { AgentRun, type Collection, type CollectRun, elapsed, type Reading, type Task } from './agent-run.ts';
+import type { AgentRun, Collection, CollectRun, Reading, Task } from './agent-run.ts';
 import { asBefore, circumstances, holds } from './basis.ts';
 import { type AgentOutcome, NoReceipt, writeReceipt } from './receipt.ts';
 import { agentStore, recoverState, withPresentKey } from './resume.ts';
@@ -79,6 +80,12 @@ async function unread(
   };
 }
 
+/** What reads is loaded when something is to be read. */
+async function read(...run: ConstructorParameters<typeof AgentRun>): Promise<Reading> {
+  const { AgentRun } = await import('./agent-run.ts');
+  return new AgentRun(...run).read();
+}
+
 async function runLocked(collection: Collection, task: Task, store: AgentStore): Promise<AgentOutcome> {
   const { run, started } = collection;
   const base = nothingRead(task, started);
@@ -92,8 +99,7 @@ async function runLocked(collection: Collection, task: Task, store: AgentStore):
     await collection.room.require();
     const current = { ...collection, run: await withPresentKey(run) };
     const reading =
-      (await unread(current, task, store, state)) ??
-      (await new AgentRun(current, task, store, state, signal).read());
+      (await unread(current, task, store, state)) ?? (await read(current, task, store, state, signal));
     const { epoch, seq, head } = reading.state;
     const how = overall(reading.sources);
     return {

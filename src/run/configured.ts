@@ -5,14 +5,16 @@ import { didYouMean } from '../config/nearest.ts';
 import { agentKeys, handlerKeys } from '../config/schema.ts';
 import { parseDuration } from '../config/time.ts';
 import { DsacError } from '../errors.ts';
-import type { Agent, AnyAgent } from '../plugin/agent.ts';
+import type { Agent } from '../plugin/agent.ts';
 import type { AnyHandler } from '../plugin/handler.ts';
 import { hasPlugin, loadPlugin, pluginNames } from '../plugin/registry.ts';
-import { SALVAGE } from '../spool/batch.ts';
+import { SALVAGE } from '../spool/limits.ts';
 import { DEFAULT_QUOTA, type Quota } from '../spool/quota.ts';
 import type { Task } from './agent-run.ts';
+import type { AgentPlan } from './plan.ts';
 import type { Post } from './post.ts';
 import { RECEIPTS } from './receipt.ts';
+import { configuredAgent, type Planned, taskOf } from './task.ts';
 
 const DEFAULT_TIMEOUT = 300_000;
 const DEFAULT_DEADLINE = 300_000;
@@ -84,38 +86,34 @@ function typeOf(
   );
 }
 
-function configuredAgent(agent: AnyAgent, name: string, options: unknown): Agent {
-  return agent.type === 'configured' ? agent.create(name, options) : agent;
-}
-
-/** The agent with those of its sources only that the configuration names. */
-function withSources(config: Config, name: string, agent: Agent, only: readonly string[] | undefined): Agent {
-  if (only === undefined) return agent;
+/** The agent's sources, or those of them that the configuration names. */
+function sourcesOf(
+  config: Config,
+  name: string,
+  agent: Agent,
+  only: readonly string[] | undefined,
+): readonly string[] {
   const all = Object.keys(agent.sources);
-  for (const [index, source] of only.entries()) {
+  for (const [index, source] of only?.entries() ?? []) {
     if (all.includes(source)) continue;
     const wrong = z
       .string()
       .refine(() => false, `${name} has no source '${source}': ${didYouMean(source, all)}`);
     config.section(['agents', name, 'sources', index], source, wrong);
   }
-  const sources = Object.fromEntries(
-    Object.entries(agent.sources).filter(([source]) => only.includes(source)),
-  );
-  return { ...agent, sources } as Agent;
+  return all.filter((source) => only?.includes(source) ?? true);
 }
 
-async function taskFor(config: Config, name: string): Promise<Task> {
+async function planFor(config: Config, name: string): Promise<Planned> {
   const entry = config.agents?.[name] ?? {};
   const type = typeOf(config, 'agents', name, entry, pluginNames('agents'));
   const agent = await loadPlugin('agents', type);
   const options = parseOptions(config, ['agents', name], entry, agentKeys, agent.options);
-  const ready = withSources(config, name, configuredAgent(agent, name, options), entry.sources);
   return {
     name,
-    load: async () => ready,
+    type,
     options,
-    settings: { type, options, sources: Object.keys(ready.sources) },
+    sources: sourcesOf(config, name, configuredAgent(agent, name, options), entry.sources),
     everyMs: entry.every ?? parseDuration(agent.every)!,
     timeoutMs: entry.timeout ?? DEFAULT_TIMEOUT,
   };
@@ -130,8 +128,8 @@ export async function agentNames(config: Config): Promise<string[]> {
   return [...names].filter((name) => config.agents?.[name]?.enabled !== false).sort();
 }
 
-/** The tasks for the agents named, or for all. Throws `usage` for a name that is none, `config` for options that are wrong. */
-export async function configuredTasks(config: Config, only: readonly string[]): Promise<Task[]> {
+/** What is planned for the agents named, or for all. Throws `usage` for a name that is none, `config` for options that are wrong. */
+async function planTasks(config: Config, only: readonly string[]): Promise<Planned[]> {
   const known = await agentNames(config);
   for (const own of [RECEIPTS, SALVAGE]) {
     if (!Object.hasOwn(config.agents ?? {}, own)) continue;
@@ -142,7 +140,22 @@ export async function configuredTasks(config: Config, only: readonly string[]): 
     );
   }
   for (const name of only) requireKnown('agent', name, known);
-  return Promise.all((only.length > 0 ? [...new Set(only)] : known).map((name) => taskFor(config, name)));
+  return Promise.all((only.length > 0 ? [...new Set(only)] : known).map((name) => planFor(config, name)));
+}
+
+/** The tasks for the agents named, or for all. Throws `usage` for a name that is none, `config` for options that are wrong. */
+export async function configuredTasks(config: Config, only: readonly string[]): Promise<Task[]> {
+  return (await planTasks(config, only)).map(taskOf);
+}
+
+/** All that the agents named, or all, need to know of the configuration. Throws as `configuredTasks`. */
+export async function planAgents(config: Config, only: readonly string[]): Promise<AgentPlan> {
+  return {
+    ...(config.host === undefined ? {} : { host: config.host }),
+    snapshotMs: config.snapshot ?? DEFAULT_SNAPSHOT,
+    quota: configuredQuota(config, 'out'),
+    tasks: await planTasks(config, only),
+  };
 }
 
 function requireKnown(what: string, name: string, known: readonly string[]): void {

@@ -15,7 +15,7 @@ import { type FileHandle, open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Paths } from '../config/paths.ts';
 import { DsacError, isMissing, reasonOf } from '../errors.ts';
-import { extendSuccession, type Link } from '../evidence/succession.ts';
+import type { Link } from '../evidence/succession.ts';
 import { takeLock } from '../lock.ts';
 import { create, realDisk, replace } from '../spool/disk.ts';
 
@@ -143,6 +143,7 @@ async function wipe(file: FileHandle): Promise<void> {
 export async function rotateKey(paths: Paths): Promise<{ file: string; old: string; key: string }> {
   using lock = takeLock(join(paths.lib, 'rotate.lock'));
   if (!lock) throw new DsacError('tempfail', 'another command is changing the key');
+  const { extendSuccession } = await import('../evidence/succession.ts');
   const { node, ...old } = await loadIdentity(paths);
   const file = filesIn(paths).key;
   const { privateKey } = generateKeyPairSync('ed25519');

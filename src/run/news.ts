@@ -3,22 +3,20 @@
  * begins, when its reason changes, and once a day; every receipt keeps saying it.
  */
 import { join } from 'node:path';
-import * as z from 'zod';
 import type { Paths } from '../config/paths.ts';
+import { elapsed } from '../config/time.ts';
 import { readIfThere, realDisk, replace } from '../spool/disk.ts';
-import { elapsed } from './agent-run.ts';
+import type { Told } from './kept.ts';
 import type { AgentOutcome } from './receipt.ts';
 
 /** After this long what has not changed is told again, in ms. */
 const REMIND = 86_400_000;
 
-const toldSchema = z.record(z.string(), z.strictObject({ reason: z.string(), time: z.string() }));
-
-type Told = z.infer<typeof toldSchema>;
-
 async function readTold(path: string): Promise<Told> {
   try {
-    return toldSchema.parse(JSON.parse((await readIfThere(realDisk, path))?.toString() ?? '{}'));
+    const bytes = await readIfThere(realDisk, path);
+    if (bytes === undefined || bytes.toString() === '{}\n') return {};
+    return (await import('./kept.ts')).toldSchema.parse(JSON.parse(bytes.toString()));
   } catch {
     // Better told twice than never.
     return {};

@@ -1,5 +1,6 @@
 /** Cuts an inventory's events into batches that a reader accepts (docs/format.md §1). Pure. */
-import { type BatchEvent, type Kind, MAX_BATCH } from '../spool/batch.ts';
+import type { BatchEvent, Kind } from '../spool/batch.ts';
+import { MAX_BATCH } from '../spool/limits.ts';
 import type { Baseline } from './state.ts';
 
 /** What stays free in a batch for its header and trailer, and for what JSON writes longer than was counted. */

@@ -5,70 +5,17 @@
  */
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
-import * as z from 'zod';
 import { DsacError, reasonOf } from '../errors.ts';
-import { epochSchema, fieldsSchema, sha256Schema, timeSchema } from '../spool/batch.ts';
 import { type Disk, readIfThere, replace, unlessDone } from '../spool/disk.ts';
 import type { Spool } from '../spool/spool.ts';
+import type { AgentState, BaselineItem } from './kept.ts';
+import { isState } from './known-state.ts';
 
-const basisSchema = z.strictObject({
-  /** Keyed digest of all else that matters: this build of DSAC, the agent's settings, whose process it was. */
-  by: z.string(),
-  /** When it was read, and until when it holds. */
-  time: timeSchema,
-  until: timeSchema.nullable(),
-  /** The stamps of its files (src/host/stamp.ts). */
-  stamps: z.array(z.strictObject({ paths: z.array(z.string()), sha256: sha256Schema })),
-  /** How its sources fared, and how many items they have. */
-  sources: z.array(
-    z.strictObject({
-      name: z.string(),
-      status: z.enum(['ok', 'absent']),
-      reason: z.string().optional(),
-      items: z.int().optional(),
-      events: z.int().optional(),
-    }),
-  ),
-  items: z.int().optional(),
-});
-
-/** What a reading rests on. */
-export type Basis = z.infer<typeof basisSchema>;
-
-const stateSchema = z.strictObject({
-  version: z.literal(1),
-  /** The tree that was looked at; another one begins a new epoch. */
-  root: z.string(),
-  epoch: epochSchema,
-  seq: z.int().min(0),
-  /** The trailer's sha256 of batch `seq`. */
-  head: z.string().nullable(),
-  /** When the agent last ran to its end. */
-  ran: timeSchema.nullable(),
-  /** When the inventory was last sent whole. */
-  snapshot: timeSchema.nullable(),
-  baseline: z.string().nullable(),
-  /** SHA-256 of that file: half a baseline would make the other half look new. */
-  baseline_sha256: z.string().nullable(),
-  /** Sources that have been read at least once in this epoch. */
-  known: z.array(z.string()),
-  cursors: z.record(z.string(), z.json()),
-  /** Batches that are committed but may still lie in `tmp`. */
-  pending: z.array(z.string()),
-  /** What the last reading rests on, where it rests on files alone. */
-  basis: basisSchema.nullable().default(null),
-});
+export type { AgentState, BaselineItem, Basis } from './kept.ts';
 
 function sha256(bytes: Buffer): string {
   return createHash('sha256').update(bytes).digest('hex');
 }
-
-export type AgentState = z.infer<typeof stateSchema>;
-
-const baselineLine = z.strictObject({ key: z.string(), source: z.string(), fields: fieldsSchema });
-
-/** One item as the baseline keeps it. */
-export type BaselineItem = z.infer<typeof baselineLine>;
 
 export type Baseline = Map<string, BaselineItem>;
 
@@ -114,7 +61,8 @@ export class AgentStore {
     const bytes = await readIfThere(this.#disk, this.#file);
     if (!bytes) return undefined;
     try {
-      return stateSchema.parse(JSON.parse(bytes.toString()));
+      const value: unknown = JSON.parse(bytes.toString());
+      return isState(value) ? value : (await import('./kept.ts')).stateSchema.parse(value);
     } catch (error) {
       throw new DsacError('data', `${this.#file} is damaged: ${reasonOf(error)}`, {
         cause: error,
@@ -129,6 +77,7 @@ export class AgentStore {
     if (state.baseline === null) return items;
     const path = join(this.directory, state.baseline);
     try {
+      const { baselineLine } = await import('./kept.ts');
       const bytes = await this.#disk.read(path);
       if (sha256(bytes) !== state.baseline_sha256) throw new Error('not as it was written');
       for (const line of bytes.toString().split('\n')) {

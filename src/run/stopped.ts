@@ -3,25 +3,16 @@
  * needs none, and the next receipt tells it.
  */
 import { join } from 'node:path';
-import * as z from 'zod';
 import { reasonOf } from '../errors.ts';
-import { timeSchema } from '../spool/batch.ts';
 import { create, type Disk, readIfThere } from '../spool/disk.ts';
+import type { Stopped } from './kept.ts';
+
+export type { Stopped } from './kept.ts';
 
 const FILE = 'stopped';
 /** Length of the file, in bytes: one sector, which a disk writes whole or not at all. */
 const LENGTH = 512;
 const MAX_REASON = 200;
-
-const stoppedSchema = z.strictObject({
-  since: timeSchema,
-  last: timeSchema,
-  runs: z.int().min(1),
-  reason: z.string(),
-});
-
-/** Runs that left no receipt: since when, until when, how many, why the last one did not. */
-export type Stopped = z.infer<typeof stoppedSchema>;
 
 function padded(note: Stopped | undefined): Buffer {
   return Buffer.from(JSON.stringify(note ?? null).padEnd(LENGTH));
@@ -31,7 +22,8 @@ function padded(note: Stopped | undefined): Buffer {
 export async function readStopped(disk: Disk, directory: string): Promise<Stopped | undefined> {
   const bytes = await readIfThere(disk, join(directory, FILE));
   try {
-    return stoppedSchema.parse(JSON.parse(bytes?.toString() ?? 'null'));
+    const note: unknown = JSON.parse(bytes?.toString() ?? 'null');
+    return note === null ? undefined : (await import('./kept.ts')).stoppedSchema.parse(note);
   } catch {
     return undefined;
   }

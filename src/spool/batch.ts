@@ -1,20 +1,9 @@
 /** The shapes of format version 1 (docs/format.md §1): header, event and trailer, as zod schemas and types. */
 import * as z from 'zod';
 import { nameSchema } from '../config/name.ts';
+import { FORMAT_VERSION, MAX_SUCCESSION } from './limits.ts';
 
-export const FORMAT_VERSION = 1;
-/** Longest line a reader accepts, in bytes (docs/format.md, what a reader must reject). */
-export const MAX_LINE = 16 * 1024 * 1024;
-/** Longest batch a reader accepts, in bytes. */
-export const MAX_BATCH = 64 * 1024 * 1024;
-/** Most bytes a compressed file may unfold to. */
-export const MAX_UNFOLDED = 256 * 1024 * 1024;
-/** Most changes of key that a header tells of. */
-export const MAX_SUCCESSION = 16;
-/** Most Zstandard frames that a compressed file may have. */
-export const MAX_FRAMES = 4096;
-/** Deepest nesting of objects and arrays in an event. */
-export const MAX_DEPTH = 32;
+export * from './limits.ts';
 
 /** Whether a time of the right form is one: Date.parse also takes 30 February and 24:00, and no database does. */
 function exists(time: string): boolean {
@@ -39,9 +28,6 @@ export const successionSchema = z
   .array(z.object({ key: z.base64().length(44), sig: z.base64().length(88) }))
   .min(1)
   .max(MAX_SUCCESSION);
-
-/** The agent of batches that hold what could be read of damaged ones (docs/format.md §6). */
-export const SALVAGE = 'salvage';
 
 /** Where the events of a salvage come from: the damaged bytes, and what their header says, as far as it can be read. */
 const salvageSchema = z.object({

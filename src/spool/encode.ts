@@ -1,6 +1,7 @@
 import { createHash, type KeyObject, randomBytes, sign } from 'node:crypto';
 import { DsacError } from '../errors.ts';
-import { type BatchEvent, FORMAT_VERSION, type Header, MAX_BATCH, MAX_LINE } from './batch.ts';
+import type { BatchEvent, Header } from './batch.ts';
+import { FORMAT_VERSION, MAX_BATCH, MAX_LINE } from './limits.ts';
 
 /** What the signature covers: a context string, then the hex digest of the bytes above the trailer. */
 export function signedText(sha256: string): Buffer {

@@ -1,20 +1,27 @@
 /**
  * The spool: directories whose names are the states of the files in them (docs/format.md §3). It knows batches and
  * handlers' names; it knows nothing of agents, brokers or databases. A file that it moves is durable where it arrives before it
- * leaves where it was.
+ * leaves where it was. What decodes batches is loaded when a batch is decoded: agents only ever write them.
  */
 import { readdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { DsacError, errorCode, isMissing, reasonOf } from '../errors.ts';
-import { MAX_UNFOLDED } from './batch.ts';
-import { type Decoded, decodeStored, type Signatures } from './decode.ts';
+import type { Decoded, Signatures } from './decode.ts';
 import { type Disk, realDisk, TOO_LARGE, unlessDone } from './disk.ts';
+import { MAX_UNFOLDED } from './limits.ts';
 import { freeName, linkFile, moveFile, sameFile } from './moves.ts';
 import { isShown } from './names.ts';
-import { type Interest, type Routed, type RouteOptions, route } from './route.ts';
-import { whyName, writeWhy } from './why.ts';
+import type { Interest, Routed, RouteOptions } from './route.ts';
 
 export type { Interest, Routed };
+
+let loading: Promise<typeof import('./decode.ts')> | undefined;
+
+/** Loads it once: importing what is loaded still takes its time for each file. */
+function decoder(): Promise<typeof import('./decode.ts')> {
+  loading ??= import('./decode.ts');
+  return loading;
+}
 
 /** The states that have one directory for the whole spool. */
 export const PLAIN_STATES = ['tmp', 'new', 'hold', 'corrupt'] as const;
@@ -85,7 +92,9 @@ export class Spool {
   /** The file's batches and damage, unfolded when its name ends in `.zst`. */
   async open(path: string, signatures: Signatures = 'verified'): Promise<Decoded[]> {
     try {
-      return await decodeStored(path, await this.disk.read(path, MAX_UNFOLDED), signatures);
+      const stored = await this.disk.read(path, MAX_UNFOLDED);
+      const { decodeStored } = await decoder();
+      return await decodeStored(path, stored, signatures);
     } catch (error) {
       if (errorCode(error) !== TOO_LARGE) throw error;
       return [{ damage: { offset: 0, bytes: Buffer.alloc(0), reason: reasonOf(error) } }];
@@ -124,6 +133,7 @@ export class Spool {
 
   /** Gives every file in `new` to the handlers that want it (route.ts). */
   async route(interests: readonly Interest[], options?: RouteOptions): Promise<Routed> {
+    const { route } = await import('./route.ts');
     return route(this, interests, options);
   }
 
@@ -207,6 +217,7 @@ export class Spool {
   }
 
   async #back(file: SpoolFile, directory: string): Promise<void> {
+    const { whyName } = await import('./why.ts');
     await this.disk.mkdir(directory);
     await moveFile(this.disk, file.path, directory, file.name);
     await this.disk.sync(directory);
@@ -219,6 +230,7 @@ export class Spool {
     handler: string | undefined,
     why: { reason: string; attempts?: number },
   ): Promise<string> {
+    const { writeWhy } = await import('./why.ts');
     const directory = this.directory(state, handler);
     await this.disk.mkdir(directory);
     const name = await freeName(this.disk, directory, file.name);

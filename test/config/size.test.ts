@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { amountOf, amountSchema, formatSize } from '../../src/config/size.ts';
+import { amountSchema } from '../../src/config/schema.ts';
+import { amountOf, formatSize } from '../../src/config/size.ts';
 
 test('a size, a bare number and a share are amounts, and what is none is refused with the forms there are', () => {
   assert.deepEqual(

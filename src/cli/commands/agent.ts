@@ -1,10 +1,22 @@
+import { join } from 'node:path';
 import type { Command } from 'commander';
+import { configFile, readConfig } from '../../config/file.ts';
 import { DsacError } from '../../errors.ts';
-import type { Task } from '../../run/agent-run.ts';
+import { type AgentPlan, planned } from '../../run/plan.ts';
 import type { AgentOutcome } from '../../run/receipt.ts';
 import { EXIT } from '../exit.ts';
 import { safe } from '../output/safe.ts';
-import { type CommonOptions, prepare, type Setting, withCommon, within, withMaxTime } from '../setting.ts';
+import {
+  type CommonOptions,
+  pathsFor,
+  prepare,
+  prepareWithout,
+  requireHome,
+  type Setting,
+  withCommon,
+  within,
+  withMaxTime,
+} from '../setting.ts';
 import { say, writeOut } from '../terminal.ts';
 import { build } from '../version.ts';
 
@@ -12,6 +24,20 @@ interface AgentOptions extends CommonOptions {
   readonly list?: boolean;
   readonly print?: boolean;
   readonly maxTime?: number;
+}
+
+/** What the configuration amounts to for these agents. */
+async function plan(names: readonly string[], options: AgentOptions): Promise<AgentPlan> {
+  const paths = pathsFor(options);
+  requireHome(paths);
+  const at = configFile(paths, options.config, process.env);
+  const text = await readConfig(at);
+  const made = [build(), at.file, text ?? null, names];
+  return planned(join(paths.lib, 'plan.agent.json'), made, async () => {
+    const { parseConfig } = await import('../../config/load.ts');
+    const { planAgents } = await import('../../run/configured.ts');
+    return planAgents(await parseConfig(at.file, text), names);
+  });
 }
 
 async function listAgents(setting: Setting): Promise<void> {
@@ -51,7 +77,7 @@ function tell(
 
 /** At a terminal, or of agents that were asked for by name, everything is news; under cron what was not told before. */
 async function newsOf(
-  { paths, clock }: Setting,
+  { paths, clock }: Pick<Setting, 'paths' | 'clock'>,
   outcomes: readonly AgentOutcome[],
   onlyDue: boolean,
 ): Promise<(outcome: AgentOutcome) => boolean> {
@@ -75,27 +101,23 @@ function exitOf(outcomes: readonly AgentOutcome[]): number {
   return failed.length > 0 ? EXIT.tempfail : EXIT.ok;
 }
 
-async function runAgents(setting: Setting, tasks: Task[], onlyDue: boolean): Promise<void> {
-  const [
-    { collect },
-    { NoReceipt },
-    { originOf },
-    { loadIdentity },
-    { Spool },
-    { System },
-    { configuredQuota, DEFAULT_SNAPSHOT },
-  ] = await Promise.all([
-    import('../../run/collect.ts'),
-    import('../../run/receipt.ts'),
-    import('../../run/stream.ts'),
-    import('../../run/identity.ts'),
-    import('../../spool/spool.ts'),
-    import('../../host/system.ts'),
-    import('../../run/configured.ts'),
-  ]);
-  const { config, paths, log, clock, signal, program, options } = setting;
+async function runAgents(names: readonly string[], options: AgentOptions): Promise<void> {
+  const { host, snapshotMs, quota, tasks } = await plan(names, options);
+  const setting = await prepareWithout('dsac-agent', options);
+  const onlyDue = names.length === 0;
+  const [{ collect }, { NoReceipt }, { originOf }, { loadIdentity }, { Spool }, { System }, { taskOf }] =
+    await Promise.all([
+      import('../../run/collect.ts'),
+      import('../../run/receipt.ts'),
+      import('../../run/stream.ts'),
+      import('../../run/identity.ts'),
+      import('../../spool/spool.ts'),
+      import('../../host/system.ts'),
+      import('../../run/task.ts'),
+    ]);
+  const { paths, log, clock, program } = setting;
   const system = new System(options.rootfs);
-  const origin = await originOf(system, await loadIdentity(paths), config.host);
+  const origin = await originOf(system, await loadIdentity(paths), host);
   const spool = new Spool(paths.out, { by: program });
   await spool.create();
   const run = {
@@ -106,13 +128,13 @@ async function runAgents(setting: Setting, tasks: Task[], onlyDue: boolean): Pro
     build: build(),
     log,
     clock,
-    signal,
+    signal: within(setting.signal, options.maxTime),
     onlyDue,
-    snapshotMs: config.snapshot ?? DEFAULT_SNAPSHOT,
-    quota: configuredQuota(config, 'out'),
+    snapshotMs,
+    quota,
   };
   try {
-    const outcomes = await collect(run, tasks);
+    const outcomes = await collect(run, tasks.map(taskOf));
     const isNews = await newsOf(setting, outcomes, onlyDue);
     tell(program, outcomes, isNews);
     tellFull(program, outcomes);
@@ -125,12 +147,12 @@ async function runAgents(setting: Setting, tasks: Task[], onlyDue: boolean): Pro
 }
 
 async function runAgent(names: string[], options: AgentOptions): Promise<void> {
+  if (!options.list && !options.print) return runAgents(names, options);
   const prepared = await prepare('dsac-agent', options);
   const setting = { ...prepared, signal: within(prepared.signal, options.maxTime) };
   if (options.list) return listAgents(setting);
   const { configuredTasks } = await import('../../run/configured.ts');
   const tasks = await configuredTasks(setting.config, names);
-  if (!options.print) return runAgents(setting, tasks, names.length === 0);
   const { printAgent } = await import('../../run/print.ts');
   const failed = await printAgent(tasks, {
     rootfs: options.rootfs,

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Command, Option } from 'commander';
+import { configFile } from '../../config/file.ts';
 import { projectRoot } from '../../config/project.ts';
 import { type CommonOptions, pathsFor, requireHome, withCommon } from '../setting.ts';
 import { writeOut } from '../terminal.ts';
@@ -49,7 +50,7 @@ export function crontab(role: 'node' | 'central', { command, key, consumes }: In
 async function runCron(options: CronOptions): Promise<void> {
   const paths = pathsFor(options);
   requireHome(paths);
-  const { configFile, loadConfig } = await import('../../config/load.ts');
+  const { loadConfig } = await import('../../config/load.ts');
   const { file, required } = configFile(paths, options.config, process.env);
   const consumes = (await loadConfig(file, required)).consume !== undefined;
   const flags = [
