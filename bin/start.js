@@ -20,7 +20,7 @@ export async function start(program) {
   try {
     const { enableCompileCache } = await import('node:module');
     enableCompileCache();
-    const { main } = await import('../dist/src/cli/main.js');
+    const { main } = await import('../dist/main.js');
     await main(program, process.argv.slice(2));
   } catch (error) {
     process.stderr.write(`${program}: error: cannot start: ${error.message}\n`);

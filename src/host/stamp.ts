@@ -3,9 +3,9 @@
  * file gives it another ctime, which no program can set; a file put in its place has another inode. Only a change within the grain of the file
  * system's clock leaves no trace: a stamp is good once the youngest of its files is older than that.
  */
-import { createHash, type Hash } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { type BigIntStats, lstatSync, readdirSync, readlinkSync, statSync } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
+import { basename, dirname } from 'node:path';
 import { isMissing } from '../errors.ts';
 import type { System } from './system.ts';
 
@@ -20,6 +20,7 @@ export interface Stamp {
 }
 
 const NONE: readonly string[] = [];
+const STAT = { bigint: true, throwIfNoEntry: false } as const;
 
 /** Names in a folder, sorted; none when there is no such folder. */
 function namesIn(folder: string): readonly string[] {
@@ -50,7 +51,8 @@ function identity(found: BigIntStats): string {
 
 class Stamping {
   readonly #system: System;
-  readonly #hash: Hash = createHash('sha256');
+  /** What is to be hashed. */
+  #text = '';
   /** Folders that have been gone through, by device and inode: `/lib` may be `/usr/lib`. */
   readonly #walked = new Set<string>();
   #changed = 0n;
@@ -74,37 +76,41 @@ class Stamping {
     const isOfForm = matcher(form);
     this.#say(`${folder}/`);
     for (const name of namesIn(real))
-      if (isOfForm(name)) await this.#file(join(folder, name), join(real, name));
+      if (isOfForm(name)) await this.#file(`${folder}/${name}`, `${real}/${name}`);
   }
 
   end(paths: readonly string[]): Stamp {
-    return { paths, sha256: this.#hash.digest('hex'), changed: Number(this.#changed / 1_000_000n) };
+    return {
+      paths,
+      sha256: createHash('sha256').update(this.#text).digest('hex'),
+      changed: Number(this.#changed / 1_000_000n),
+    };
   }
 
   #say(text: string): void {
-    this.#hash.update(text).update('\0');
+    this.#text += `${text}\0`;
   }
 
   async #tree(path: string, real: string): Promise<void> {
-    const folder = statSync(real, { bigint: true, throwIfNoEntry: false });
+    const folder = statSync(real, STAT);
     const id = folder && `${folder.dev}:${folder.ino}`;
     this.#say(`${path}/ ${id}`);
     if (id === undefined || this.#walked.has(id)) return;
     this.#walked.add(id);
-    for (const name of namesIn(real)) {
-      const [below, realBelow] = [join(path, name), join(real, name)];
-      if (lstatSync(realBelow, { throwIfNoEntry: false })?.isDirectory()) await this.#tree(below, realBelow);
-      else await this.#file(below, realBelow);
-    }
+    for (const name of namesIn(real))
+      await this.#file(`${path}/${name}`, `${real}/${name}`, 'with what is below');
   }
 
-  /** A link counts, and what it leads to. */
-  async #file(path: string, real: string): Promise<void> {
-    const found = lstatSync(real, { bigint: true, throwIfNoEntry: false });
+  /** Adds a file, which it waits for only where there is more to it: of a link, what it leads to, and of a folder what is below it, where that counts. */
+  #file(path: string, real: string, how?: 'with what is below'): Promise<void> | undefined {
+    const found = lstatSync(real, STAT);
+    if (how !== undefined && found?.isDirectory()) return this.#tree(path, real);
     this.#stats(path, found);
-    if (!found?.isSymbolicLink()) return;
-    const target = await this.#system.path(path);
-    this.#stats(readlinkSync(real), statSync(target, { bigint: true, throwIfNoEntry: false }));
+    return found?.isSymbolicLink() ? this.#target(path, real) : undefined;
+  }
+
+  async #target(path: string, real: string): Promise<void> {
+    this.#stats(readlinkSync(real), statSync(await this.#system.path(path), STAT));
   }
 
   #stats(path: string, found: BigIntStats | undefined): void {

@@ -2,8 +2,15 @@ import { join } from 'node:path';
 import type { Command } from 'commander';
 import { configFile, readConfig } from '../../config/file.ts';
 import { DsacError } from '../../errors.ts';
+import { System } from '../../host/system.ts';
+import { collect } from '../../run/collect.ts';
+import { loadIdentity } from '../../run/identity.ts';
+import { takeNews } from '../../run/news.ts';
 import { type AgentPlan, planned } from '../../run/plan.ts';
-import type { AgentOutcome } from '../../run/receipt.ts';
+import { type AgentOutcome, NoReceipt } from '../../run/receipt.ts';
+import { originOf } from '../../run/stream.ts';
+import { taskOf } from '../../run/task.ts';
+import { Spool } from '../../spool/spool.ts';
 import { EXIT } from '../exit.ts';
 import { safe } from '../output/safe.ts';
 import {
@@ -81,7 +88,6 @@ async function newsOf(
   outcomes: readonly AgentOutcome[],
   onlyDue: boolean,
 ): Promise<(outcome: AgentOutcome) => boolean> {
-  const { takeNews } = await import('../../run/news.ts');
   const news = await takeNews(paths, outcomes, clock());
   return ({ agent }) => !onlyDue || process.stderr.isTTY || news.has(agent);
 }
@@ -105,16 +111,6 @@ async function runAgents(names: readonly string[], options: AgentOptions): Promi
   const { host, snapshotMs, quota, tasks } = await plan(names, options);
   const setting = await prepareWithout('dsac-agent', options);
   const onlyDue = names.length === 0;
-  const [{ collect }, { NoReceipt }, { originOf }, { loadIdentity }, { Spool }, { System }, { taskOf }] =
-    await Promise.all([
-      import('../../run/collect.ts'),
-      import('../../run/receipt.ts'),
-      import('../../run/stream.ts'),
-      import('../../run/identity.ts'),
-      import('../../spool/spool.ts'),
-      import('../../host/system.ts'),
-      import('../../run/task.ts'),
-    ]);
   const { paths, log, clock, program } = setting;
   const system = new System(options.rootfs);
   const origin = await originOf(system, await loadIdentity(paths), host);
