@@ -18,8 +18,9 @@ export async function start(program) {
     return;
   }
   try {
-    const { enableCompileCache } = await import('node:module');
-    enableCompileCache();
+    const { enableCompileCache } = process.getBuiltinModule('node:module');
+    // Not in /tmp, where Node has it by itself: who makes that folder first could put other code in the place of this.
+    enableCompileCache(`${import.meta.dirname}/../dist/compiled`);
     const { main } = await import('../dist/main.js');
     await main(program, process.argv.slice(2));
   } catch (error) {

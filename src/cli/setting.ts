@@ -2,13 +2,15 @@
 import { statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { type Command, InvalidArgumentError } from 'commander';
-import { configFile } from '../config/file.ts';
+import { configFile, readConfig } from '../config/file.ts';
 import type { Config } from '../config/load.ts';
 import { type Paths, pathsBelow } from '../config/paths.ts';
 import { DURATION_FORMS, parseDuration } from '../config/time.ts';
 import { DsacError } from '../errors.ts';
 import { type Log, openLog } from '../log.ts';
+import { planned } from '../run/plan.ts';
 import { say } from './terminal.ts';
+import { build } from './version.ts';
 
 export interface CommonOptions {
   readonly config?: string;
@@ -17,16 +19,21 @@ export interface CommonOptions {
   readonly verbose?: boolean;
 }
 
-export interface Setting {
+/** Where and how one command runs. */
+export interface Plain {
   /** The command's own name, as messages begin with it: `dsac-agent`. */
   readonly program: string;
   readonly options: CommonOptions;
   readonly paths: Paths;
-  readonly config: Config;
   readonly log: Log;
   /** Aborted by SIGTERM or SIGINT: finish what is in hand and leave. */
   readonly signal: AbortSignal;
   readonly clock: () => Date;
+}
+
+/** The same, with the configuration. */
+export interface Setting extends Plain {
+  readonly config: Config;
 }
 
 function isDirectory(path: string): boolean {
@@ -116,11 +123,25 @@ export async function prepare(program: string, options: CommonOptions): Promise<
   return { ...(await prepareWithout(program, options)), config };
 }
 
-/** Opens the log for one command that knows already what its configuration amounts to. */
-export async function prepareWithout(
+/** What `make` makes of the configuration for one command line: remembered, or made now. Throws what `make` throws, and `config` errors. */
+export async function planFor<T>(
   program: string,
+  names: readonly string[],
   options: CommonOptions,
-): Promise<Omit<Setting, 'config'>> {
+  make: (config: Config) => Promise<T>,
+): Promise<T> {
+  const paths = pathsFor(options);
+  requireHome(paths);
+  const { file, required } = configFile(paths, options.config, process.env);
+  const text = await readConfig({ file, required });
+  return planned(join(paths.lib, `plan.${program}.json`), [build(), file, text ?? null, names], async () => {
+    const { parseConfig } = await import('../config/load.ts');
+    return make(await parseConfig(file, text));
+  });
+}
+
+/** Opens the log for one command that knows already what its configuration amounts to. */
+export async function prepareWithout(program: string, options: CommonOptions): Promise<Plain> {
   const paths = pathsFor(options);
   const log = await openLog(program, join(paths.log, 'dsac.log'), {
     verbose: options.verbose ?? false,

@@ -6,13 +6,12 @@ import { agentKeys, handlerKeys } from '../config/schema.ts';
 import { parseDuration } from '../config/time.ts';
 import { DsacError } from '../errors.ts';
 import type { Agent } from '../plugin/agent.ts';
-import type { AnyHandler } from '../plugin/handler.ts';
 import { hasPlugin, loadPlugin, pluginNames } from '../plugin/registry.ts';
 import { SALVAGE } from '../spool/limits.ts';
 import { DEFAULT_QUOTA, type Quota } from '../spool/quota.ts';
 import type { Task } from './agent-run.ts';
-import type { AgentPlan } from './plan.ts';
-import type { Post } from './post.ts';
+import type { AgentPlan, DeliverPlan } from './plan.ts';
+import { type PlannedPost, type Post, postOf } from './post.ts';
 import { RECEIPTS } from './receipt.ts';
 import { configuredAgent, type Planned, taskOf } from './task.ts';
 
@@ -163,24 +162,24 @@ function requireKnown(what: string, name: string, known: readonly string[]): voi
     throw new DsacError('usage', `unknown ${what} '${name}'`, { hint: didYouMean(name, known) });
 }
 
-/** Loads a handler by type: from its own folder, else from the other one, so that a relay is configuration (a processor of type amqp). */
-async function loadHandler(
+/** Where a handler is, by its type: in its own folder, else in the other one, so that a relay is configuration (a processor of type amqp). */
+function findHandler(
   config: Config,
   folder: HandlerFolder,
   name: string,
   entry: Entry,
-): Promise<AnyHandler> {
+): Pick<PlannedPost, 'type' | 'folder'> {
   const other = folder === 'dispatchers' ? 'processors' : 'dispatchers';
   const type = typeOf(config, folder, name, entry, [...pluginNames(folder), ...pluginNames(other)]);
-  return loadPlugin(hasPlugin(folder, type) ? folder : other, type);
+  return { type, folder: hasPlugin(folder, type) ? folder : other };
 }
 
-/** The dispatchers or processors that are configured and enabled. Throws `usage` for a name in `only` that is none of them. */
-export async function configuredPosts(
+/** What is planned for the dispatchers or processors that are configured and enabled. Throws `usage` for a name in `only` that is none of them. */
+async function planPosts(
   config: Config,
   folder: HandlerFolder,
   only: readonly string[],
-): Promise<Post[]> {
+): Promise<PlannedPost[]> {
   const entries: Record<string, NonNullable<Config[HandlerFolder]>[string]> =
     config[folder] ?? DEFAULTS[folder];
   const enabled = Object.entries(entries).filter(([, entry]) => entry?.enabled !== false);
@@ -193,10 +192,11 @@ export async function configuredPosts(
   return Promise.all(
     enabled.map(async ([name, given]) => {
       const entry = given ?? {};
-      const handler = await loadHandler(config, folder, name, entry);
+      const found = findHandler(config, folder, name, entry);
+      const handler = await loadPlugin(found.folder, found.type);
       return {
         name,
-        handler,
+        ...found,
         options: parseOptions(config, [folder, name], entry, handlerKeys, handler.options),
         agents: entry.agents ?? ['*'],
         deadlineMs: entry.deadline ?? DEFAULT_DEADLINE,
@@ -204,4 +204,27 @@ export async function configuredPosts(
       };
     }),
   );
+}
+
+/** The dispatchers or processors that are configured and enabled. Throws `usage` for a name in `only` that is none of them. */
+export async function configuredPosts(
+  config: Config,
+  folder: HandlerFolder,
+  only: readonly string[],
+): Promise<Post[]> {
+  return Promise.all((await planPosts(config, folder, only)).map(postOf));
+}
+
+/** All that delivery to these, or to all, needs to know of the configuration. Throws as `configuredPosts`. */
+export async function planDelivery(
+  config: Config,
+  folder: HandlerFolder,
+  only: readonly string[],
+): Promise<DeliverPlan> {
+  return {
+    posts: await planPosts(config, folder, only),
+    store: config.store ?? {},
+    trust: config.trust ?? 'first-contact',
+    quota: configuredQuota(config, 'in'),
+  };
 }

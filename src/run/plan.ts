@@ -4,8 +4,11 @@
  */
 import { createHash } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
+import type { Trust } from '../config/schema.ts';
+import type { StoreAddress } from '../plugin/handler.ts';
 import { readIfThere, realDisk, replace } from '../spool/disk.ts';
 import type { Quota } from '../spool/quota.ts';
+import type { PlannedPost } from './post.ts';
 import type { Planned } from './task.ts';
 
 /** What `dsac agent` needs to know of the configuration. */
@@ -15,6 +18,15 @@ export interface AgentPlan {
   readonly snapshotMs: number;
   readonly quota: Quota;
   readonly tasks: readonly Planned[];
+}
+
+/** What `dsac dispatch` and `dsac process` need to know of it. */
+export interface DeliverPlan {
+  readonly posts: readonly PlannedPost[];
+  readonly store: StoreAddress;
+  readonly trust: Trust;
+  /** How much a central spool on this host may hold. */
+  readonly quota: Quota;
 }
 
 /** A key and the plan that was made of what it stands for. */

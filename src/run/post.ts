@@ -19,6 +19,19 @@ export interface Post {
   readonly attempts: number;
 }
 
+/** What the configuration, once checked, says of one dispatcher or processor: plain JSON. */
+export interface PlannedPost extends Omit<Post, 'handler'> {
+  /** Which handler it is, and in which folder. */
+  readonly type: string;
+  readonly folder: 'dispatchers' | 'processors';
+}
+
+/** The post, with its handler loaded. */
+export async function postOf({ type, folder, ...post }: PlannedPost): Promise<Post> {
+  const { loadPlugin } = await import('../plugin/registry.ts');
+  return { ...post, handler: await loadPlugin(folder, type) };
+}
+
 export interface DeliverRun {
   readonly spool: Spool;
   /** `out` or `in`: keeps the two stacks' handler states apart. */

@@ -1,12 +1,10 @@
-import { join } from 'node:path';
 import type { Command } from 'commander';
-import { configFile, readConfig } from '../../config/file.ts';
 import { DsacError } from '../../errors.ts';
 import { System } from '../../host/system.ts';
 import { collect } from '../../run/collect.ts';
 import { loadIdentity } from '../../run/identity.ts';
 import { takeNews } from '../../run/news.ts';
-import { type AgentPlan, planned } from '../../run/plan.ts';
+import type { AgentPlan } from '../../run/plan.ts';
 import { type AgentOutcome, NoReceipt } from '../../run/receipt.ts';
 import { originOf } from '../../run/stream.ts';
 import { taskOf } from '../../run/task.ts';
@@ -15,10 +13,10 @@ import { EXIT } from '../exit.ts';
 import { safe } from '../output/safe.ts';
 import {
   type CommonOptions,
-  pathsFor,
+  type Plain,
+  planFor,
   prepare,
   prepareWithout,
-  requireHome,
   type Setting,
   withCommon,
   within,
@@ -34,16 +32,10 @@ interface AgentOptions extends CommonOptions {
 }
 
 /** What the configuration amounts to for these agents. */
-async function plan(names: readonly string[], options: AgentOptions): Promise<AgentPlan> {
-  const paths = pathsFor(options);
-  requireHome(paths);
-  const at = configFile(paths, options.config, process.env);
-  const text = await readConfig(at);
-  const made = [build(), at.file, text ?? null, names];
-  return planned(join(paths.lib, 'plan.agent.json'), made, async () => {
-    const { parseConfig } = await import('../../config/load.ts');
+function plan(names: readonly string[], options: AgentOptions): Promise<AgentPlan> {
+  return planFor('dsac-agent', names, options, async (config) => {
     const { planAgents } = await import('../../run/configured.ts');
-    return planAgents(await parseConfig(at.file, text), names);
+    return planAgents(config, names);
   });
 }
 
@@ -84,7 +76,7 @@ function tell(
 
 /** At a terminal, or of agents that were asked for by name, everything is news; under cron what was not told before. */
 async function newsOf(
-  { paths, clock }: Pick<Setting, 'paths' | 'clock'>,
+  { paths, clock }: Plain,
   outcomes: readonly AgentOutcome[],
   onlyDue: boolean,
 ): Promise<(outcome: AgentOutcome) => boolean> {

@@ -1,15 +1,18 @@
 import type { Command } from 'commander';
+import type { Trust } from '../../config/schema.ts';
 import type { HandlerFolder } from '../../run/configured.ts';
 import type { Delivered } from '../../run/deliver.ts';
-import type { Delivery, Post } from '../../run/post.ts';
+import type { DeliverPlan } from '../../run/plan.ts';
+import { type Delivery, type Post, postOf } from '../../run/post.ts';
 import { isIdle } from '../../spool/idle.ts';
 import type { Gate, Routed } from '../../spool/route.ts';
 import { EXIT } from '../exit.ts';
 import {
   type CommonOptions,
+  type Plain,
   pathsFor,
-  prepare,
-  type Setting,
+  planFor,
+  prepareWithout,
   withCommon,
   within,
   withMaxTime,
@@ -51,7 +54,7 @@ function describeDelivery({ outcome, delivered, deferred, failed, reason }: Deli
 }
 
 /** Says what a person should know: at a terminal everything, under cron what was given up and what has been down for long. */
-function tell(setting: Setting, { routed, unrouted, deliveries, orphans }: Delivered, asked: boolean): void {
+function tell(setting: Plain, { routed, unrouted, deliveries, orphans }: Delivered, asked: boolean): void {
   const stack = setting.program === 'dsac-process' ? ' --stack in' : '';
   if (routed && routed.corrupt > 0)
     say(setting.program, `${routed.corrupt} damaged file(s) set aside: see dsac spool ls corrupt${stack}`);
@@ -101,17 +104,29 @@ function isToLookAt(routed: Routed | undefined): boolean {
   return corrupt + unreadable + forged + strange > 0;
 }
 
+/** What the configuration amounts to for these handlers. */
+function plan(
+  { program, folder }: Side,
+  names: readonly string[],
+  options: DeliverOptions,
+): Promise<DeliverPlan> {
+  return planFor(program, names, options, async (config) => {
+    const { planDelivery } = await import('../../run/configured.ts');
+    return planDelivery(config, folder, names);
+  });
+}
+
 async function runDeliver(side: Side, names: string[], options: DeliverOptions): Promise<void> {
   if (isNothingToDo(side, names, options)) return;
-  const setting = await prepare(side.program, options);
-  const { configuredPosts, configuredQuota } = await import('../../run/configured.ts');
-  const posts = await configuredPosts(setting.config, side.folder, names);
+  const { posts: planned, store, trust, quota } = await plan(side, names, options);
+  const posts = await Promise.all(planned.map(postOf));
   if (options.list) return listPosts(posts, side.folder.slice(0, -1));
+  const setting = await prepareWithout(side.program, options);
   const [{ deliver }, { Spool }] = await Promise.all([
     import('../../run/deliver.ts'),
     import('../../spool/spool.ts'),
   ]);
-  const { config, paths, log, clock, signal, program } = setting;
+  const { paths, log, clock, signal, program } = setting;
   const spool = new Spool(side.stack === 'out' ? paths.out : paths.in, { by: program });
   const only = names.length > 0 ? names : undefined;
   const done = await deliver(
@@ -119,15 +134,15 @@ async function runDeliver(side: Side, names: string[], options: DeliverOptions):
       spool,
       stack: side.stack,
       paths,
-      store: config.store ?? {},
+      store,
       log,
       clock,
       random: Math.random,
       signal: within(signal, options.maxTime),
       print,
       only,
-      gate: side.stack === 'in' ? await gateFor(setting, posts) : undefined,
-      quota: configuredQuota(config, 'in'),
+      gate: side.stack === 'in' ? await gateFor(setting, posts, trust) : undefined,
+      quota,
     },
     posts,
   );
@@ -143,12 +158,15 @@ async function runDeliver(side: Side, names: string[], options: DeliverOptions):
 }
 
 /** What decides which batches processors see. A relay, which only sends on, leaves that to where they arrive. */
-async function gateFor(setting: Setting, posts: readonly Post[]): Promise<Gate | undefined> {
+async function gateFor(
+  { paths, log, clock }: Plain,
+  posts: readonly Post[],
+  trust: Trust,
+): Promise<Gate | undefined> {
   const { hasPlugin } = await import('../../plugin/registry.ts');
   if (!posts.some(({ handler }) => hasPlugin('processors', handler.name))) return undefined;
   const { CentralGate } = await import('../../run/gate.ts');
-  const { config, paths, log, clock } = setting;
-  return new CentralGate({ paths, log, clock, trust: config.trust ?? 'first-contact' });
+  return new CentralGate({ paths, log, clock, trust });
 }
 
 /** `dsac dispatch` */
