@@ -18,25 +18,40 @@ const SOURCES = ['{src,agents,dispatchers,processors,reports,build}/**/*.ts', 'b
 const TOGETHER = {
   main: ['src/cli/main.ts', 'src/cli/terminal.ts'],
   agent: ['src/cli/program.ts', 'src/cli/commands/agent.ts', 'node_modules/pino/pino.js'],
-  checks: ['src/run/configured.ts', 'src/spool/decode.ts'],
+  checks: ['src/spool/decode.ts'],
   deliver: [
     'src/cli/commands/deliver.ts',
     'src/run/deliver.ts',
     'src/spool/route.ts',
     'dispatchers/directory.ts',
   ],
-  read: ['src/run/agent-run.ts', 'src/run/kept.ts'],
+  read: ['src/run/agent-run.ts', 'src/run/kept.ts', 'src/plugin/registry.ts'],
+  plan: ['src/run/configured.ts', 'src/config/load.ts'],
 };
 
-/** commander names node:child_process, which takes longer to load than commander, for something that DSAC has not: it is loaded at its first use. */
-const lateBuiltins: Plugin = {
-  name: 'late-builtins',
+const late = (name: string): string => `process.getBuiltinModule('${name}')`;
+/**
+ * What packages name at once and DSAC never comes to, or rarely, though it takes longer to load than they do: by package, what stands in its place. A built-in
+ * module is loaded at its first use; pino's way to log from another thread is not there.
+ */
+const INSTEAD: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+  commander: {
+    'node:child_process': `new Proxy({}, { get: (_, name) => ${late('node:child_process')}[name] })`,
+  },
+  pino: { 'thread-stream': 'undefined', worker_threads: '{ isMainThread: true }' },
+  'sonic-boom': { assert: `(...given) => ${late('node:assert')}(...given)` },
+};
+
+const instead: Plugin = {
+  name: 'instead',
   setup({ onResolve, onLoad }) {
-    onResolve({ filter: /^node:child_process$/ }, ({ path, importer }) =>
-      importer.includes('/node_modules/commander/') ? { path, namespace: 'late' } : undefined,
-    );
-    onLoad({ filter: /./, namespace: 'late' }, ({ path }) => ({
-      contents: `module.exports = new Proxy({}, { get: (_, name) => process.getBuiltinModule('${path}')[name] });`,
+    onResolve({ filter: /^[\w:-]+$/ }, ({ path, importer }) => {
+      const by = /\/node_modules\/([^/]+)\/[^@]*$/.exec(importer)?.[1];
+      const code = by === undefined ? undefined : INSTEAD[by]?.[path];
+      return code === undefined ? undefined : { path, namespace: 'instead', pluginData: code };
+    });
+    onLoad({ filter: /./, namespace: 'instead' }, ({ pluginData }) => ({
+      contents: `module.exports = ${pluginData};`,
     }));
   },
 };
@@ -82,7 +97,7 @@ const { outputFiles, metafile } = await build({
   minifySyntax: true,
   minifyWhitespace: true,
   logLevel: 'warning',
-  plugins: [lateBuiltins],
+  plugins: [instead],
   metafile: true,
   define: { DSAC_BUILD: JSON.stringify(digestOfSources()) },
   // Packages in CommonJS ask for built-in modules, and for nothing else, with require, which a module does not have.

@@ -90,6 +90,14 @@ for (const file of [
   });
 }
 
+test('an agent that has nothing to read, and a configuration that is known, load no checks', () => {
+  const all = loaded('src/cli/commands/agent.ts');
+  assert.deepEqual(
+    [...all].filter((name) => ['zod', 'yaml', 'leven', 'src/run/agent-run.ts'].includes(name)),
+    [],
+  );
+});
+
 test('starting dsac loads nothing from outside, and commander alone once a command is asked for', () => {
   const outside = (file: string): string[] =>
     [...loaded(file)].filter((name) => !name.endsWith('.ts') && !name.startsWith('node:'));

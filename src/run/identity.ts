@@ -11,7 +11,8 @@ import {
   randomBytes,
   randomUUID,
 } from 'node:crypto';
-import { type FileHandle, open, readFile } from 'node:fs/promises';
+import { readFileSync } from 'node:fs';
+import { type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Paths } from '../config/paths.ts';
 import { DsacError, isMissing, reasonOf } from '../errors.ts';
@@ -79,9 +80,9 @@ export async function createIdentity(paths: Paths): Promise<string[]> {
   return made;
 }
 
-async function readPart(path: string): Promise<string> {
+function readPart(path: string): string {
   try {
-    return await readFile(path, 'utf8');
+    return readFileSync(path, 'utf8');
   } catch (error) {
     if (isMissing(error)) {
       throw new DsacError('config', `cannot read ${path}: it is not there`, {
@@ -98,10 +99,10 @@ async function readPart(path: string): Promise<string> {
 const LINK = /^succession: ([A-Za-z0-9+/=]{44}) ([A-Za-z0-9+/=]{88})$/gm;
 
 /** Reads a key file. Throws a `config` error. */
-async function readKey(path: string): Promise<Pick<Identity, 'key' | 'publicKey' | 'succession'>> {
-  let text = await readPart(path);
+function readKey(path: string): Pick<Identity, 'key' | 'publicKey' | 'succession'> {
+  let text = readPart(path);
   // Opened right before another command replaced and wiped it: the new file is there by now.
-  if (!text.includes('BEGIN')) text = await readPart(path);
+  if (!text.includes('BEGIN')) text = readPart(path);
   let key: KeyObject;
   try {
     key = createPrivateKey(text.slice(Math.max(0, text.indexOf('-----BEGIN'))));
@@ -117,11 +118,11 @@ async function readKey(path: string): Promise<Pick<Identity, 'key' | 'publicKey'
 /** Reads the node's identity. Throws `config` errors that say which file is wrong. */
 export async function loadIdentity(paths: Paths): Promise<Identity> {
   const files = filesIn(paths);
-  const node = (await readPart(files.id)).trim();
+  const node = readPart(files.id).trim();
   if (!UUID.test(node))
     throw new DsacError('config', `${files.id}: expected a UUID, found '${node.slice(0, 60)}'`);
-  const signing = await readKey(files.key);
-  const secret = (await readPart(files.secret)).trim();
+  const signing = readKey(files.key);
+  const secret = readPart(files.secret).trim();
   return {
     node,
     ...signing,

@@ -66,6 +66,7 @@ export interface Delivery {
 
 /** Whether an agent's batches are wanted by a post. */
 export function wants(post: Pick<Post, 'agents'>, agent: string): boolean {
+  // Any name matches `*`, which is what most want; to find that out Node loads a library.
   return post.agents.some((glob) => glob === '*' || glob === agent || matchesGlob(agent, glob));
 }
 
