@@ -92,12 +92,14 @@ export class Intake {
     return sound;
   }
 
-  #isFirst({ trailer }: Batch): boolean {
-    if (this.#seen.has(trailer.sha256)) {
+  #isFirst({ trailer: { sha256, sig } }: Batch): boolean {
+    // The signature may be vouched for and not verified: the same batch under another one must not take its place.
+    const key = `${sha256} ${sig}`;
+    if (this.#seen.has(key)) {
       this.count.duplicates++;
       return false;
     }
-    this.#seen.add(trailer.sha256);
+    this.#seen.add(key);
     return true;
   }
 

@@ -4,10 +4,8 @@ import type { Batch } from '../spool/batch.ts';
 
 const MIB = 1024 * 1024;
 /** What is kept in memory for one handler at most, in bytes, and what is enough for it to go on with. */
-const MOST = 32 * MIB;
-const ENOUGH = 16 * MIB;
-/** What a batch takes in memory beside its bytes, about: most are small, and their headers are objects by then. */
-const HEADER = 4096;
+const MOST = 16 * MIB;
+const ENOUGH = 8 * MIB;
 /** How long routing waits, in ms, while all have enough to go on with. */
 const PATIENCE = 1000;
 
@@ -18,8 +16,7 @@ const PATIENCE = 1000;
 export class Kept {
   readonly #files = new Map<string, { readonly batches: readonly Batch[]; readonly bytes: number }>();
   readonly #less: () => void;
-  /** Of memory. */
-  #taken = 0;
+  #bytes = 0;
 
   /** `less` is called whenever there is less of it. */
   constructor(less: () => void) {
@@ -27,16 +24,15 @@ export class Kept {
   }
 
   get enough(): boolean {
-    return this.#taken >= ENOUGH;
+    return this.#bytes >= ENOUGH;
   }
 
   /** Keeps a file's batches, all that it has, as long as there is room. */
   add(name: string, batches: readonly Batch[]): void {
     const bytes = batches.reduce((sum, batch) => sum + batch.bytes.length, 0);
-    const taken = bytes + HEADER * batches.length;
-    if (this.#taken + taken > MOST) return;
+    if (this.#bytes + bytes > MOST) return;
     this.#files.set(name, { batches, bytes });
-    this.#taken += taken;
+    this.#bytes += bytes;
   }
 
   /** Gives up a file's batches, and its size in bytes; undefined when it is not kept. */
@@ -44,7 +40,7 @@ export class Kept {
     const kept = this.#files.get(name);
     if (kept === undefined) return undefined;
     this.#files.delete(name);
-    this.#taken -= kept.bytes + HEADER * kept.batches.length;
+    this.#bytes -= kept.bytes;
     this.#less();
     return kept;
   }

@@ -184,6 +184,20 @@ test(
   },
 );
 
+test('P2: the same batch under a signature that does not hold takes nobody’s place', needed, async (t) => {
+  const centre = await Centre.make(t);
+  const node = new FakeNode();
+  const [first, second] = [1, 2].map((n) => node.next('logins', 'log', [plainEvent(n)])) as [Batch, Batch];
+  const forged = Buffer.from(first.bytes.toString().replace(first.trailer.sig!, second.trailer.sig!));
+  for (const bytes of [forged, first.bytes, second.bytes]) await centre.send(bytes);
+  await centre.consume();
+  const folder = centre.spool.directory('new');
+  const whole = readdirSync(folder).flatMap((name) =>
+    [...decode(readFileSync(join(folder, name)))].flatMap(({ batch }) => batch ?? []),
+  );
+  assert.deepEqual(digests(whole).sort(), digests([first, second]).sort());
+});
+
 test('the same batch twice in a group is spooled once', needed, async (t) => {
   const centre = await Centre.make(t);
   const [batch] = await centre.fill(1);

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import * as z from 'zod';
@@ -198,6 +198,20 @@ test('P4: one poison batch is set aside alone after its attempts, the rest of it
   const [failed] = yard.ls('failed/picky');
   const why = JSON.parse(readFileSync(join(yard.paths.out, 'failed/picky', `${failed}.why.json`), 'utf8'));
   assert.deepEqual([why.reason, why.attempts, why.handler], ['cannot digest 3', 3, 'picky']);
+});
+
+test('a file that a person takes out of a queue at work is not delivered, though it has just been routed', async (t) => {
+  const yard = new Yard(t);
+  await yard.put(...batches(3));
+  const taken: number[] = [];
+  const take: Deliver = async (parcels) => {
+    for (const name of yard.ls('queue/one').filter((each) => each.includes('.0000000002.')))
+      unlinkSync(join(yard.spool.directory('queue', 'one'), name));
+    return takesAll(taken)(parcels);
+  };
+  const one = post('one', take, { deadlineMs: 60_000 });
+  const { deliveries } = await yard.run([{ ...one, handler: { ...one.handler, group: 1 } }]);
+  assert.deepEqual([deliveries[0]!.outcome, taken], ['ok', [1, 3]]);
 });
 
 test('a rejected batch goes to failed at once, with the reason', async (t) => {
