@@ -14,6 +14,7 @@ import {
   type Span,
   type Stretch,
 } from './completeness-rules.ts';
+import { rowsOf } from './pages.ts';
 import type { Store } from './store.ts';
 import { fieldsText } from './summary.ts';
 import type { StreamRow } from './tables.ts';
@@ -163,13 +164,15 @@ const OF_INVENTORY: RawBuilder<number> = sql`exists (
     and b.state_digest is not null)`;
 
 /** Of each stream whose newest batch is of an inventory: whether the state behind it is as told. By the stream's key. */
-export async function findDigests({ db }: Store, page: Page): Promise<Digests> {
-  const rows = await db
-    .selectFrom('streams as s')
-    .select(['s.node', 's.agent', 's.epoch'])
-    .select([OF_INVENTORY.as('of_inventory'), LASTS.as('lasts')])
-    .where('s.node', 'in', idsOf(page))
-    .execute();
+export async function findDigests(store: Store, page: Page): Promise<Digests> {
+  const rows = await rowsOf(
+    store,
+    store.db
+      .selectFrom('streams as s')
+      .select(['s.node', 's.agent', 's.epoch'])
+      .select([OF_INVENTORY.as('of_inventory'), LASTS.as('lasts')])
+      .where('s.node', 'in', idsOf(page)),
+  );
   return new Map(
     rows
       .filter((row) => Number(row.of_inventory) === 1)
@@ -187,12 +190,17 @@ export async function gather(
   span: Span,
   digests: Digests,
 ): Promise<Map<string, AgentFacts[]>> {
-  const streams = await store.db.selectFrom('streams').selectAll().where('node', 'in', idsOf(page)).execute();
-  const runs: RunRow[] = await store.db
-    .selectFrom('agents')
-    .select(['node', 'agent', 'time', 'outcome', 'every_ms', 'reason'])
-    .where('node', 'in', idsOf(page))
-    .execute();
+  const streams = await rowsOf(
+    store,
+    store.db.selectFrom('streams').selectAll().where('node', 'in', idsOf(page)),
+  );
+  const runs: RunRow[] = await rowsOf(
+    store,
+    store.db
+      .selectFrom('agents')
+      .select(['node', 'agent', 'time', 'outcome', 'every_ms', 'reason'])
+      .where('node', 'in', idsOf(page)),
+  );
   const holes = await findHoles(store, page);
   const forks = await findForks(store, page, span);
   const ahead = await findAhead(store, page);

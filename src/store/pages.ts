@@ -23,3 +23,8 @@ export async function* pagesOf<R>({ db }: Pick<Store, 'db'>, question: Question<
   }
   if (page.length > 0) yield page;
 }
+
+/** All rows of a question that has many: streamed, they are lighter than those of `execute`. */
+export async function rowsOf<R>(store: Pick<Store, 'db'>, question: Question<R>): Promise<R[]> {
+  return (await Array.fromAsync(pagesOf(store, question))).flat();
+}
