@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import Table from 'cli-table3';
 import { stringify } from 'csv-stringify/sync';
 import fc from 'fast-check';
 import * as z from 'zod';
+import { NO_LINES } from '../../src/cli/output/columns.ts';
 import { csvOf } from '../../src/cli/output/csv.ts';
 import { formatNamed } from '../../src/cli/output/formats.ts';
 import { safeJson } from '../../src/cli/output/json.ts';
@@ -86,6 +88,27 @@ test('a table fits the terminal by cutting its widest cells, and is whole where 
   assert.ok(narrow.split('\n').every((line) => line.length <= 60));
   assert.match(narrow, /x… {2}short$/m);
   assert.match(await written('table', [row(long)]), new RegExp(`${long}$`, 'm'));
+});
+
+test('a table is laid out as cli-table3 does, whatever is in it and however wide it may be', async () => {
+  const narrow = fc.string({ unit: fc.constantFrom(...'ab 1"–…→'), maxLength: 30 });
+  const text = fc.oneof({ weight: 9, arbitrary: narrow }, fc.string({ unit: 'grapheme', maxLength: 30 }));
+  const some = fc.array(fc.tuple(text, text), { minLength: 1, maxLength: 4 });
+  const room = fc.option(fc.integer({ min: 30, max: 90 }), { nil: undefined });
+  await fc.assert(
+    fc.asyncProperty(some, room, async (cells, width) => {
+      const heading = ['TIME', 'GIVEN NAME', 'PARTS'];
+      const lines = [heading, ...cells.map(([a, b]) => ['2026-11-23 02:00:00', safe(a), safe(b)])];
+      const natural = heading.map((_, at) => Math.max(...lines.map((line) => [...line[at]!].length)));
+      const colWidths = width === undefined ? undefined : fitted(natural, width);
+      const style = { 'padding-left': 0, 'padding-right': 0, head: [], border: [] };
+      const table = new Table({ chars: NO_LINES, style, ...(colWidths && { colWidths }) });
+      table.push(...lines);
+      const rows = cells.map(([a, b]) => row(a, [b]));
+      const shown = (await written('table', rows, width)).split('\n').slice(2).join('\n');
+      assert.equal(shown, `${table.toString().replace(/ +$/gm, '')}\n`);
+    }),
+  );
 });
 
 test('widths give from the widest, and not below what can be read', () => {
