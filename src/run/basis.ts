@@ -3,14 +3,13 @@
  * state; a later run that finds the same files, under the same settings and the same DSAC, takes what it would read as read. Where anything is in
  * doubt there is no basis, and the agent reads.
  */
-import type { Stamp } from '../host/stamp.ts';
-import { stamp } from '../host/stamp.ts';
+import { type Stamp, stamp } from '../host/stamp.ts';
 import type { System } from '../host/system.ts';
 import type { AgentContext } from '../plugin/agent.ts';
 import { canonical } from '../spool/canonical.ts';
 import type { Identity } from './identity.ts';
 import type { SourceOutcome } from './sources.ts';
-import type { AgentState, Basis } from './state.ts';
+import type { Basis } from './state.ts';
 
 /**
  * How long a file must have been at rest when it is stamped, in ms: within the grain of a file system's clock (a tick of the kernel, two seconds on the
@@ -63,9 +62,9 @@ export class Resting {
   }
 }
 
-/** Whether what the state's last reading rests on is as it was. */
-export async function holds({ basis }: AgentState, by: string, now: Date, system: System): Promise<boolean> {
-  if (!basis || basis.by !== by) return false;
+/** Whether all that a reading rests on is as it was. */
+export async function holds(basis: Basis, by: string, now: Date, system: System): Promise<boolean> {
+  if (basis.by !== by) return false;
   const time = now.toISOString();
   // A clock that went back may be before a moment that has been passed.
   if (time < basis.time || (basis.until !== null && time >= basis.until)) return false;

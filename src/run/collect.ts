@@ -68,9 +68,12 @@ async function unread(
   state: AgentState,
 ): Promise<Reading | undefined> {
   const { basis } = state;
-  const isWholeDue = basis?.items !== undefined && elapsed(state.snapshot, started) >= run.snapshotMs;
+  if (!basis) return undefined;
+  // Once in that time all is read, whatever the files' times say: an inventory to be sent whole, a log like it.
+  const last = basis.items === undefined ? basis.time : state.snapshot;
+  if (elapsed(last, started) >= run.snapshotMs) return undefined;
   const by = circumstances(run.origin.identity, { build: run.build, settings: task.settings });
-  if (!basis || isWholeDue || !(await holds(state, by, started, run.system))) return undefined;
+  if (!(await holds(basis, by, started, run.system))) return undefined;
   run.signal.throwIfAborted();
   return {
     state: await store.commit({ ...state, ran: started.toISOString() }, []),

@@ -280,6 +280,14 @@ test('a log that has not grown is not read, and tells its next line once', async
   assert.deepEqual([await run(), await run(), reads], [1, 0, 1]);
   appendFileSync(join(bench.rootfs, 'var/log/it'), 'two\n');
   assert.deepEqual([await run(), await run(), reads], [1, 0, 2]);
+  bench.later(DAY);
+  assert.deepEqual(
+    [(await bench.run(agent)).events, reads],
+    [0, 3],
+    'it is looked at once a day, whatever rests',
+  );
+  bench.later(-60_000);
+  assert.deepEqual([(await bench.run(agent)).events, reads], [0, 4], 'the clock went back');
   assert.deepEqual(
     bench.events('lines').map(({ data }) => data!.line),
     ['one', 'two'],
