@@ -100,9 +100,9 @@ async function runLocked(collection: Collection, task: Task, store: AgentStore):
       return { ...base, outcome: 'not-due' };
     }
     await collection.room.require();
-    const current = { ...collection, run: await withPresentKey(run) };
     const reading =
-      (await unread(current, task, store, state)) ?? (await read(current, task, store, state, signal));
+      (await unread(collection, task, store, state)) ??
+      (await read({ ...collection, run: await withPresentKey(run) }, task, store, state, signal));
     const { epoch, seq, head } = reading.state;
     const how = overall(reading.sources);
     return {
