@@ -1,6 +1,15 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { chmodSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { type TestContext, test } from 'node:test';
@@ -341,6 +350,41 @@ test('from run to run: upgrade, hold, removal and purge, and a failed run in bet
     ['failed'],
     ['ok', 'purged dpkg/b/all'],
   ]);
+});
+
+test('files at rest are not read again, and a change of any of those that dpkg-query reads is seen', async (t) => {
+  if (!installed(t, 'dpkg-query')) return;
+  const bench = new Bench(t);
+  const admindir = 'var/lib/dpkg';
+  bench.rootfs = tree(t, {
+    [`${admindir}/status`]: stanza('a', '1', 'install ok installed'),
+    [`${admindir}/info/a.list`]: '/.\n',
+    [`${admindir}/updates/.keep`]: '',
+  });
+  const at = (file: string): string => join(bench.rootfs, admindir, file);
+  const basisOf = (): unknown =>
+    JSON.parse(readFileSync(join(bench.paths.lib, 'agents/packages/state.json'), 'utf8')).basis;
+  let told = 0;
+  const news = async (): Promise<string[]> => {
+    // The files' times are the real clock's: from there they have been at rest for a while.
+    bench.now = new Date(Date.now() + 10_000);
+    assert.equal((await bench.run(packages)).outcome, 'ok');
+    const events = bench.events('packages').slice(told);
+    told += events.length;
+    return events.map(({ action, item }) => `${action} ${item}`);
+  };
+  assert.deepEqual(await news(), ['present dpkg/a/all']);
+  const basis = basisOf();
+  assert.ok(basis, 'it rests on files and did not say so');
+  assert.deepEqual(await news(), []);
+  assert.deepEqual(basisOf(), basis, 'it read what had not changed');
+  utimesSync(at('info/a.list'), 1_700_000_000, 1_700_000_000);
+  assert.deepEqual(await news(), ['reinstalled dpkg/a/all'], 'a file list alone');
+  writeFileSync(at('updates/0000'), stanza('b', '1', 'install ok installed'));
+  assert.deepEqual(await news(), ['installed dpkg/b/all'], 'what dpkg has not merged into status yet');
+  rmSync(at('updates/0000'));
+  writeFileSync(at('status'), stanza('a', '2', 'install ok installed'));
+  assert.deepEqual(await news(), ['removed dpkg/b/all', 'upgraded dpkg/a/all']);
 });
 
 /** What rpm prints, by the agent's format, of a kernel that neither yum nor dnf is known to keep several of. */
