@@ -6,6 +6,8 @@ const MIB = 1024 * 1024;
 /** What is kept in memory for one handler at most, in bytes, and what is enough for it to go on with. */
 const MOST = 16 * MIB;
 const ENOUGH = 8 * MIB;
+/** What a batch takes in memory beside its bytes, about: most are small, and their headers are objects by then. */
+const HEADER = 4096;
 /** How long routing waits, in ms, while all have enough to go on with. */
 const PATIENCE = 1000;
 
@@ -16,7 +18,8 @@ const PATIENCE = 1000;
 export class Kept {
   readonly #files = new Map<string, { readonly batches: readonly Batch[]; readonly bytes: number }>();
   readonly #less: () => void;
-  #bytes = 0;
+  /** Of memory. */
+  #taken = 0;
 
   /** `less` is called whenever there is less of it. */
   constructor(less: () => void) {
@@ -24,15 +27,16 @@ export class Kept {
   }
 
   get enough(): boolean {
-    return this.#bytes >= ENOUGH;
+    return this.#taken >= ENOUGH;
   }
 
   /** Keeps a file's batches, all that it has, as long as there is room. */
   add(name: string, batches: readonly Batch[]): void {
     const bytes = batches.reduce((sum, batch) => sum + batch.bytes.length, 0);
-    if (this.#bytes + bytes > MOST) return;
+    const taken = bytes + HEADER * batches.length;
+    if (this.#taken + taken > MOST) return;
     this.#files.set(name, { batches, bytes });
-    this.#bytes += bytes;
+    this.#taken += taken;
   }
 
   /** Gives up a file's batches, and its size in bytes; undefined when it is not kept. */
@@ -40,7 +44,7 @@ export class Kept {
     const kept = this.#files.get(name);
     if (kept === undefined) return undefined;
     this.#files.delete(name);
-    this.#bytes -= kept.bytes;
+    this.#taken -= kept.bytes + HEADER * kept.batches.length;
     this.#less();
     return kept;
   }
