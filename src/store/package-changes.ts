@@ -15,6 +15,7 @@
  */
 import type { By, Fields } from '../spool/batch.ts';
 import type { StoredEvent } from './events.ts';
+import { ordered } from './ordered.ts';
 
 const SECOND = 1000;
 export const MINUTE = 60 * SECOND;
@@ -170,23 +171,6 @@ function misfit(a: Draft, b: Draft): number {
   const [precise, other] = precision(a.change.source) < precision(b.change.source) ? [a, b] : [b, a];
   const unlike = kindOf(a.change.action) === kindOf(b.change.action) ? 0 : APART;
   return distance(a, b) + (precise.start < other.start ? APART : 0) + unlike;
-}
-
-/** Lists up to this length are put in order by insertion: the engine's sort takes some hundred bytes for each. */
-const SHORT = 8;
-
-/** A list in order, equal ones as they stand; itself where it is in order already, as most of the many short ones here are. */
-function ordered<T>(list: readonly T[], compare: (a: T, b: T) => number): readonly T[] {
-  const isInOrder = list.every((one, at) => at === 0 || compare(list[at - 1]!, one) <= 0);
-  if (isInOrder) return list;
-  if (list.length > SHORT) return list.toSorted(compare);
-  const sorted: T[] = [];
-  for (const one of list) {
-    let at = sorted.length;
-    while (at > 0 && compare(sorted[at - 1]!, one) > 0) at--;
-    sorted.splice(at, 0, one);
-  }
-  return sorted;
 }
 
 interface Pair {
