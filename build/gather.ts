@@ -12,6 +12,9 @@ type Aliases = ReadonlyMap<string, string>;
 /** An import of another piece, as esbuild writes it without needless space. */
 const IMPORT = /(?<=^|[;}\n])import(?:\{([^}]*)\}from)?"(\.[^"]+)";/g;
 
+/** The same while running. */
+const LATE_IMPORT = /\bimport\("(\.[^"]+)"\)/g;
+
 /** The path by which a file imports another. */
 function specifier(from: string, to: string): string {
   const path = relative(dirname(from), to);
@@ -73,7 +76,12 @@ function among(members: ReadonlySet<string>, pieces: Pieces, file: string): Plug
 
 /** The text of a piece, its imports of members made imports of the file that they have become. */
 function redirected(path: string, text: string, file: string, all: ReadonlyMap<string, Aliases>): string {
-  return text.replace(IMPORT, (statement, names: string | undefined, from: string) => {
+  const whole = text.replace(LATE_IMPORT, (call, from: string) => {
+    const aliases = all.get(normalize(join(dirname(path), from)));
+    const same = aliases !== undefined && [...aliases].every(([name, alias]) => name === alias);
+    return same ? `import("${specifier(path, file)}")` : call;
+  });
+  return whole.replace(IMPORT, (statement, names: string | undefined, from: string) => {
     const aliases = all.get(normalize(join(dirname(path), from)));
     if (aliases === undefined) return statement;
     const renamed = (names ?? '').split(',').filter(Boolean);
@@ -113,6 +121,6 @@ export async function gather(
     if (outputs[path]!.entryPoint !== undefined)
       pieces.set(path, handedOn(aliases, specifier(path, file), 'names'));
   }
-  for (const [path, text] of pieces) pieces.set(path, redirected(path, text, file, all));
   pieces.set(file, outputFiles[0]!.text);
+  for (const [path, text] of pieces) pieces.set(path, redirected(path, text, file, all));
 }

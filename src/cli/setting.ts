@@ -133,7 +133,7 @@ export async function planFor<T>(
   const paths = pathsFor(options);
   requireHome(paths);
   const { file, required } = configFile(paths, options.config, process.env);
-  const text = await readConfig({ file, required });
+  const text = readConfig({ file, required });
   return planned(join(paths.lib, `plan.${program}.json`), [build(), file, text ?? null, names], async () => {
     const { parseConfig } = await import('../config/load.ts');
     return make(await parseConfig(file, text));

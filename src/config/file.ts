@@ -1,5 +1,5 @@
 /** Where the configuration is, and its text. */
-import { readFile } from 'node:fs/promises';
+import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { DsacError, isMissing, reasonOf } from '../errors.ts';
 import type { Paths } from './paths.ts';
@@ -19,9 +19,9 @@ export function configFile(paths: Paths, flag: string | undefined, env: NodeJS.P
 }
 
 /** The file's text, or undefined when it is not there and need not be. Throws a `config` error. */
-export async function readConfig({ file, required }: ConfigFile): Promise<string | undefined> {
+export function readConfig({ file, required }: ConfigFile): string | undefined {
   try {
-    return await readFile(file, 'utf8');
+    return readFileSync(file, 'utf8');
   } catch (error) {
     if (!required && isMissing(error)) return undefined;
     throw new DsacError('config', `cannot read the configuration ${file}: ${reasonOf(error)}`, {

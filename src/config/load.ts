@@ -66,7 +66,7 @@ function describeIssue(
 
 /** Reads `file`, or answers an empty configuration when it is not there and `required` is false. Throws `config` errors. */
 export async function loadConfig(file: string, required: boolean): Promise<Config> {
-  return parseConfig(file, await readConfig({ file, required }));
+  return parseConfig(file, readConfig({ file, required }));
 }
 
 /** What the configuration's text says; undefined: there is no such file. Throws `config` errors. */

@@ -98,11 +98,21 @@ function readPart(path: string): string {
 
 const LINK = /^succession: ([A-Za-z0-9+/=]{44}) ([A-Za-z0-9+/=]{88})$/gm;
 
+type Signing = Pick<Identity, 'key' | 'publicKey' | 'succession'>;
+
+/** What the text of a key file was last found to say: a run asks several times whether its key is still the same. */
+let last: { readonly text: string; readonly signing: Signing } | undefined;
+
 /** Reads a key file. Throws a `config` error. */
-function readKey(path: string): Pick<Identity, 'key' | 'publicKey' | 'succession'> {
+function readKey(path: string): Signing {
   let text = readPart(path);
   // Opened right before another command replaced and wiped it: the new file is there by now.
   if (!text.includes('BEGIN')) text = readPart(path);
+  if (last?.text !== text) last = { text, signing: parseKey(text, path) };
+  return last.signing;
+}
+
+function parseKey(text: string, path: string): Signing {
   let key: KeyObject;
   try {
     key = createPrivateKey(text.slice(Math.max(0, text.indexOf('-----BEGIN'))));
