@@ -295,9 +295,13 @@ test('a handler that never answers is given up, and what it had stays in its que
   const yard = new Yard(t);
   await yard.enter(...batches(1));
   t.mock.timers.enable({ apis: ['setTimeout'] });
-  // Long enough that a slow machine has handed over the batch before.
-  const stuck = post('stuck', () => new Promise(() => {}), { deadlineMs: 1000 });
-  const work = yard.run([stuck]);
+  const { promise: handedOver, resolve } = Promise.withResolvers<void>();
+  const never = (): Promise<never> => {
+    resolve();
+    return new Promise(() => {});
+  };
+  const work = yard.run([post('stuck', never, { deadlineMs: 1000 })]);
+  await handedOver;
   const keepAlive = setInterval(() => t.mock.timers.tick(10_000), 20);
   const { deliveries } = await work;
   clearInterval(keepAlive);
