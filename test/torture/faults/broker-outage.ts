@@ -63,6 +63,11 @@ const LATE_BATCHES = 50;
 /** In each of them dispatch and consume are hit. */
 const ROUNDS = 2;
 const QUICK_BATCHES = 300;
+/**
+ * How long the broker is left alone after its queues were declared, in ms. RabbitMQ 3.10 writes what it must know of a quorum queue to start it again some
+ * seconds later: one that was declared right before SIGKILL answers nobody any more. Nothing outside tells when all of it is written.
+ */
+const SETTLING = 6_000;
 
 function configOf(url: string): string {
   const broker = `url: '${url}', exchange: ${NAME}, connect_timeout: 2s`;
@@ -116,6 +121,7 @@ async function through(
   const name = inDispatch === inConsume ? inDispatch.name : `${inDispatch.name}, ${inConsume.name}`;
   const flood = await Flood.make(`${scope.scratch}/${name.replaceAll(' ', '-')}`, configOf(broker.url));
   await flood.must('consume', '--setup');
+  await sleep(SETTLING);
   const hits: Hit[] = [];
   for (let round = 1; round <= rounds; round++) {
     flood.pour(scope.quick ? QUICK_BATCHES : BATCHES);
