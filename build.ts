@@ -17,14 +17,11 @@ const SOURCES = ['{src,agents,dispatchers,processors,reports,build}/**/*.ts', 'b
  */
 const TOGETHER = {
   main: ['src/cli/main.ts', 'src/cli/terminal.ts'],
-  agent: ['src/cli/program.ts', 'src/cli/commands/agent.ts', 'node_modules/pino/pino.js'],
+  // All that a dispatch with nothing to do comes to, which is what cron runs most.
+  program: ['src/cli/program.ts', 'src/cli/commands/deliver.ts'],
+  agent: ['src/cli/commands/agent.ts', 'node_modules/pino/pino.js'],
   checks: ['src/spool/decode.ts'],
-  deliver: [
-    'src/cli/commands/deliver.ts',
-    'src/run/deliver.ts',
-    'src/spool/route.ts',
-    'dispatchers/directory.ts',
-  ],
+  deliver: ['src/run/deliver.ts', 'src/spool/route.ts', 'dispatchers/directory.ts'],
   read: ['src/run/agent-run.ts', 'src/run/kept.ts', 'src/plugin/registry.ts'],
   plan: ['src/run/configured.ts', 'src/config/load.ts'],
 };
