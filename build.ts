@@ -7,7 +7,7 @@ import { globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:f
 import { isBuiltin } from 'node:module';
 import { dirname, join, relative } from 'node:path';
 import { build, type Plugin } from 'esbuild';
-import { gather } from './build/gather.ts';
+import { gather, OUTPUT } from './build/gather.ts';
 
 const root = import.meta.dirname;
 const SOURCES = ['{src,agents,dispatchers,processors,reports,build}/**/*.ts', 'build.ts', 'package*.json'];
@@ -22,7 +22,7 @@ const TOGETHER = {
   agent: ['src/cli/commands/agent.ts', 'node_modules/pino/pino.js'],
   checks: ['src/spool/decode.ts'],
   deliver: ['src/run/deliver.ts', 'src/spool/route.ts', 'dispatchers/directory.ts'],
-  read: ['src/run/agent-run.ts', 'src/run/kept.ts', 'src/plugin/registry.ts'],
+  read: ['src/run/agent-run.ts', 'src/run/shapes.ts', 'src/plugin/registry.ts'],
   plan: ['src/run/configured.ts', 'src/config/load.ts'],
 };
 
@@ -85,15 +85,8 @@ const { outputFiles, metafile } = await build({
   entryPoints: ['src/cli/main.ts', 'agents/*.ts', 'dispatchers/*.ts', 'processors/*.ts', 'reports/*.ts'],
   outbase: '.',
   outdir: 'dist',
-  bundle: true,
+  ...OUTPUT,
   splitting: true,
-  write: false,
-  format: 'esm',
-  platform: 'node',
-  target: 'node24',
-  minifySyntax: true,
-  minifyWhitespace: true,
-  logLevel: 'warning',
   plugins: [instead],
   metafile: true,
   define: { DSAC_BUILD: JSON.stringify(digestOfSources()) },

@@ -9,6 +9,18 @@ type Outputs = Metafile['outputs'];
 /** What the names of a piece are called in the file that it became. */
 type Aliases = ReadonlyMap<string, string>;
 
+/** What is the same of all that is built: one of the files here is read by what makes another. */
+export const OUTPUT = {
+  bundle: true,
+  write: false,
+  format: 'esm',
+  platform: 'node',
+  target: 'node24',
+  minifySyntax: true,
+  minifyWhitespace: true,
+  logLevel: 'warning',
+} as const;
+
 /** An import of another piece, as esbuild writes it without needless space. */
 const IMPORT = /(?<=^|[;}\n])import(?:\{([^}]*)\}from)?"(\.[^"]+)";/g;
 
@@ -105,14 +117,7 @@ export async function gather(
   const all = aliasesOf(members, outputs);
   const { outputFiles } = await build({
     stdin: { contents: Array.from(all, ([path, aliases]) => handedOn(aliases, path, 'aliases')).join('\n') },
-    bundle: true,
-    write: false,
-    format: 'esm',
-    platform: 'node',
-    target: 'node24',
-    minifySyntax: true,
-    minifyWhitespace: true,
-    logLevel: 'warning',
+    ...OUTPUT,
     plugins: [among(members, pieces, file)],
   });
   for (const [path, aliases] of all) {

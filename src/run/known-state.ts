@@ -1,8 +1,8 @@
 /**
  * Knows an agent's state of the usual form at a glance: loading its schema takes longer than the rest of a run that has nothing to read. Whatever it does not
- * know is for the schema to judge, which is the reference (kept.ts); what it knows, the schema accepts as it is.
+ * know is for the schema to judge, which is the reference (shapes.ts); what it knows, the schema accepts as it is.
  */
-import type { AgentState } from './kept.ts';
+import type { AgentState } from './shapes.ts';
 
 const KEYS = [
   'version',

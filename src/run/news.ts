@@ -6,8 +6,8 @@ import { join } from 'node:path';
 import type { Paths } from '../config/paths.ts';
 import { elapsed } from '../config/time.ts';
 import { readIfThere, realDisk, replace } from '../spool/disk.ts';
-import type { Told } from './kept.ts';
 import type { AgentOutcome } from './receipt.ts';
+import type { Told } from './shapes.ts';
 
 /** After this long what has not changed is told again, in ms. */
 const REMIND = 86_400_000;
@@ -16,7 +16,7 @@ async function readTold(path: string): Promise<Told> {
   try {
     const bytes = await readIfThere(realDisk, path);
     if (bytes === undefined || bytes.toString() === '{}\n') return {};
-    return (await import('./kept.ts')).toldSchema.parse(JSON.parse(bytes.toString()));
+    return (await import('./shapes.ts')).toldSchema.parse(JSON.parse(bytes.toString()));
   } catch {
     // Better told twice than never.
     return {};

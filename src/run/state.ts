@@ -8,10 +8,10 @@ import { join } from 'node:path';
 import { DsacError, reasonOf } from '../errors.ts';
 import { type Disk, readIfThere, replace, unlessDone } from '../spool/disk.ts';
 import type { Spool } from '../spool/spool.ts';
-import type { AgentState, BaselineItem } from './kept.ts';
 import { isState } from './known-state.ts';
+import type { AgentState, BaselineItem } from './shapes.ts';
 
-export type { AgentState, BaselineItem, Basis } from './kept.ts';
+export type { AgentState, BaselineItem, Basis } from './shapes.ts';
 
 function sha256(bytes: Buffer): string {
   return createHash('sha256').update(bytes).digest('hex');
@@ -62,7 +62,7 @@ export class AgentStore {
     if (!bytes) return undefined;
     try {
       const value: unknown = JSON.parse(bytes.toString());
-      return isState(value) ? value : (await import('./kept.ts')).stateSchema.parse(value);
+      return isState(value) ? value : (await import('./shapes.ts')).stateSchema.parse(value);
     } catch (error) {
       throw new DsacError('data', `${this.#file} is damaged: ${reasonOf(error)}`, {
         cause: error,
@@ -77,7 +77,7 @@ export class AgentStore {
     if (state.baseline === null) return items;
     const path = join(this.directory, state.baseline);
     try {
-      const { baselineLine } = await import('./kept.ts');
+      const { baselineLine } = await import('./shapes.ts');
       const bytes = await this.#disk.read(path);
       if (sha256(bytes) !== state.baseline_sha256) throw new Error('not as it was written');
       for (const line of bytes.toString().split('\n')) {

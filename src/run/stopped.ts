@@ -5,9 +5,9 @@
 import { join } from 'node:path';
 import { reasonOf } from '../errors.ts';
 import { create, type Disk, readIfThere } from '../spool/disk.ts';
-import type { Stopped } from './kept.ts';
+import type { Stopped } from './shapes.ts';
 
-export type { Stopped } from './kept.ts';
+export type { Stopped } from './shapes.ts';
 
 const FILE = 'stopped';
 /** Length of the file, in bytes: one sector, which a disk writes whole or not at all. */
@@ -23,7 +23,7 @@ export async function readStopped(disk: Disk, directory: string): Promise<Stoppe
   const bytes = await readIfThere(disk, join(directory, FILE));
   try {
     const note: unknown = JSON.parse(bytes?.toString() ?? 'null');
-    return note === null ? undefined : (await import('./kept.ts')).stoppedSchema.parse(note);
+    return note === null ? undefined : (await import('./shapes.ts')).stoppedSchema.parse(note);
   } catch {
     return undefined;
   }

@@ -2,13 +2,11 @@
  * Says of most valid events at once that they are valid. `eventSchema` is the reference, for what an event is and for what is wrong with one: whatever is
  * not known here to be right is left to it. Checking by it costs several times what parsing the line does.
  */
-import type { BatchEvent } from './batch.ts';
+import { type BatchEvent, isFields } from './batch.ts';
 
 const NAME = /^[a-z][a-z0-9-]{0,63}$/;
 /** Longest item, in UTF-16 units, as zod counts. */
 const MAX_ITEM = 512;
-/** Levels followed here; the schema follows more. */
-const DEEPEST = 40;
 const DAYS = [31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
 const ZERO = 0x30;
 
@@ -69,22 +67,6 @@ function isItem(value: unknown): boolean {
 function isPlain(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && Object.getPrototypeOf(value) === Object.prototype;
 }
-
-function isJson(value: unknown, depth: number): boolean {
-  if (typeof value === 'string' || typeof value === 'boolean' || value === null) return true;
-  if (typeof value === 'number') return Number.isFinite(value);
-  if (depth === 0) return false;
-  if (Array.isArray(value)) return value.every((member) => isJson(member, depth - 1));
-  return isPlain(value) && areJson(value, depth);
-}
-
-/** Whether all that an object holds is plain JSON. */
-function areJson(value: Record<string, unknown>, depth: number): boolean {
-  for (const key of Object.keys(value)) if (!isJson(value[key], depth - 1)) return false;
-  return true;
-}
-
-const isFields: Check = (value) => isPlain(value) && areJson(value, DEEPEST);
 
 /** Whether an object has no other members than these, each of them right. */
 function holds(value: unknown, members: ReadonlyMap<string, Check>): value is Record<string, unknown> {

@@ -44,13 +44,14 @@ export interface Wire {
   say(bytes: Uint8Array): void;
 }
 
-function pipe(near: Socket, far: Socket, sockets: Set<Socket>): void {
+/** Joins two sockets, what `far` says by way of `answers` where that is given. */
+function pipe(near: Socket, far: Socket, sockets: Set<Socket>, answers?: Transform): void {
   for (const socket of [near, far]) {
     sockets.add(socket);
     socket.on('error', () => {});
   }
   near.pipe(far);
-  far.pipe(near);
+  (answers ? far.pipe(answers) : far).pipe(near);
   near.on('close', () => far.destroy());
   far.on('close', () => near.destroy());
 }
@@ -106,17 +107,7 @@ export async function slowBroker(t: TestContext, port: number, delayMs: number):
         setTimeout(() => done(null, countingNothing(bytes)), delayMs);
       },
     });
-    const far = connect(port, '127.0.0.1');
-    far.pipe(late).pipe(near);
-    near.pipe(far);
-    for (const [socket, other] of [
-      [near, far],
-      [far, near],
-    ] as const) {
-      sockets.add(socket);
-      socket.on('error', () => {});
-      socket.on('close', () => other.destroy());
-    }
+    pipe(near, connect(port, '127.0.0.1'), sockets, late);
   });
   return listening(t, server, sockets);
 }

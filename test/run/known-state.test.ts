@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { stateSchema } from '../../src/run/kept.ts';
+import { stateSchema } from '../../src/run/shapes.ts';
 import { isState } from '../../src/run/known-state.ts';
 import { firstState } from '../../src/run/state.ts';
 
