@@ -21,9 +21,10 @@ import {
 } from '../src/source/logins/utmp.ts';
 import { type Batch, type BatchEvent, eventSchema, type Fields } from '../src/spool/batch.ts';
 import { canonical } from '../src/spool/canonical.ts';
-import { decode, unfold } from '../src/spool/decode.ts';
+import { decode } from '../src/spool/decode.ts';
 import { isEvent } from '../src/spool/event-check.ts';
 import { wrecksOf } from '../src/spool/salvage.ts';
+import { unfold } from '../src/spool/unfold.ts';
 import { FakeNode } from './helpers/batches.ts';
 import { fuzz, mutated, mutations } from './helpers/fuzz.ts';
 import { fixtures, temporary } from './helpers/tree.ts';

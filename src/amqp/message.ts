@@ -3,7 +3,8 @@ import { constants, zstdCompressSync } from 'node:zlib';
 import type { Message, Options } from 'amqplib';
 import { reasonOf } from '../errors.ts';
 import type { Batch, Header } from '../spool/batch.ts';
-import { damageReason, decode, type Signatures, unfold } from '../spool/decode.ts';
+import { damageReason, decode, type Signatures } from '../spool/decode.ts';
+import { unfold } from '../spool/unfold.ts';
 
 export const MESSAGE_TYPE = 'dsac.batch.v1';
 /** Bodies up to this size are not worth compressing, in bytes. */

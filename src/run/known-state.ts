@@ -2,6 +2,7 @@
  * Knows an agent's state of the usual form at a glance: loading its schema takes longer than the rest of a run that has nothing to read. Whatever it does not
  * know is for the schema to judge, which is the reference (shapes.ts); what it knows, the schema accepts as it is.
  */
+import { isTime } from '../spool/time-check.ts';
 import type { AgentState } from './shapes.ts';
 
 const KEYS = [
@@ -51,13 +52,6 @@ function isPlain(value: unknown): boolean {
 /** A count, or none. */
 function isCountOrNone(value: unknown): boolean {
   return value === undefined || Number.isSafeInteger(value);
-}
-
-/** RFC 3339, UTC with milliseconds, and a time that exists. */
-function isTime(value: unknown): boolean {
-  if (!isText(value) || value.length !== 24) return false;
-  const ms = Date.parse(value);
-  return Number.isFinite(ms) && new Date(ms).toISOString() === value;
 }
 
 function isTimeOrNull(value: unknown): boolean {

@@ -2,20 +2,18 @@
  * Holds what receipts say of streams against the batches. A receipt names the number and digest of its agent's newest batch: another batch under
  * that number is a fork. `named_heads` keeps the names of batches that have not come, so that it does not matter which comes first.
  */
-import type { Insertable, Kysely, Selectable } from 'kysely';
+import type { Kysely, Selectable } from 'kysely';
 import type { StreamKey } from '../spool/batch.ts';
 import type { DialectName } from './ddl.ts';
+import { type Fork, keyOf } from './forks.ts';
 import type { Loadable } from './loadable.ts';
 import { inPieces, upsertRows } from './rows.ts';
-import { keyOfStream, type Streams } from './streams.ts';
+import type { Streams } from './streams.ts';
 import type { Tables } from './tables.ts';
 import { notAfter } from './times.ts';
 
 type NamedHead = Selectable<Tables['named_heads']>;
-type Fork = Insertable<Tables['forks']>;
 type Place = StreamKey & { readonly seq: number };
-
-const keyOf = (place: Place): string => `${keyOfStream(place)} ${place.seq}`;
 
 function forkOf({ node, agent, epoch, seq, sha256, time }: NamedHead, now: string): Fork {
   return { node, agent, epoch, seq, sha256, reason: 'named', uuid: null, time, loaded: now };

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { stateSchema } from '../../src/run/shapes.ts';
 import { isState } from '../../src/run/known-state.ts';
+import { stateSchema } from '../../src/run/shapes.ts';
 import { firstState } from '../../src/run/state.ts';
 
 const time = fc.constantFrom('2026-11-24T10:00:00.000Z', '1970-01-01T00:00:00.000Z');

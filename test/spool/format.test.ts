@@ -4,8 +4,9 @@ import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { zstdCompressSync } from 'node:zlib';
 import { stateDigest } from '../../src/spool/canonical.ts';
-import { decode, unfold } from '../../src/spool/decode.ts';
+import { decode } from '../../src/spool/decode.ts';
 import { seal } from '../../src/spool/encode.ts';
+import { unfold } from '../../src/spool/unfold.ts';
 import { FakeNode, plainEvent } from '../helpers/batches.ts';
 
 const golden = new URL('../golden/v1.jsonl', import.meta.url);

@@ -2,7 +2,8 @@
 import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Header } from '../../src/spool/batch.ts';
-import { decode, unfold } from '../../src/spool/decode.ts';
+import { decode } from '../../src/spool/decode.ts';
+import { unfold } from '../../src/spool/unfold.ts';
 
 /** The headers of all batches in a home's archive, each as often as it is there. Throws where one is damaged. */
 export async function archivedBatches(home: string): Promise<Header[]> {
