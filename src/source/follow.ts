@@ -115,8 +115,16 @@ async function compare(system: System, file: LogFile, cursor: FollowCursor): Pro
 interface Start {
   readonly index: number;
   readonly offset: number;
+  /** Files last written up to then are done with, milliseconds since 1970. */
+  readonly behind: number;
   readonly lost?: string;
   readonly again?: boolean;
+}
+
+/** Index of the first file last written after `mtime`; the number of files when there is none. */
+function firstBehind(files: readonly LogFile[], mtime: number): number {
+  const index = files.findIndex((file) => file.mtime > mtime);
+  return index < 0 ? files.length : index;
 }
 
 function describeLoss(
@@ -143,18 +151,27 @@ async function locate(
   files: readonly LogFile[],
   cursor: FollowCursor,
 ): Promise<Start> {
-  const newer = files.findIndex((file) => file.mtime > cursor.mtime);
-  const afterwards = newer < 0 ? files.length : newer;
-  if (cursor.head.length === 0) return { index: afterwards, offset: 0 };
+  const afterwards = firstBehind(files, cursor.mtime);
+  if (cursor.head.length === 0) return { index: afterwards, offset: 0, behind: cursor.mtime };
   let damage: { likeness: Likeness; file: LogFile; index: number } | undefined;
   for (let index = files.length - 1; index >= 0; index--) {
     const file = files[index]!;
     const likeness = await compare(system, file, cursor);
-    if (likeness === 'same') return { index, offset: cursor.offset };
+    if (likeness === 'same') return { index, offset: cursor.offset, behind: cursor.mtime };
     if (likeness === 'cut' || likeness === 'rewritten') damage ??= { likeness, file, index };
   }
-  const index = Math.min(afterwards, damage?.index ?? files.length);
-  return { index, offset: 0, lost: describeLoss(path, files, cursor, damage), again: damage !== undefined };
+  // The kernel's clock of files stands still for some milliseconds: what replaced a log at once may be as old as what was read of it.
+  const sameTick = files.at(-1)?.mtime === cursor.mtime;
+  const behind = sameTick ? cursor.mtime - 1 : cursor.mtime;
+  const unread = sameTick ? Math.min(afterwards, files.length - 1) : afterwards;
+  const index = Math.min(unread, damage?.index ?? files.length);
+  return {
+    index,
+    offset: 0,
+    behind,
+    lost: describeLoss(path, files, cursor, damage),
+    again: damage !== undefined,
+  };
 }
 
 /** Makes the cursors of one file's chunks, from the bytes that passed. */
@@ -225,12 +242,12 @@ async function startFor(
   path: string,
   files: readonly LogFile[],
   cursor: unknown,
-): Promise<Start & { readonly behind: FollowCursor }> {
-  if (cursor === undefined) return { index: 0, offset: 0, behind: beyond(0) };
+): Promise<Start> {
+  if (cursor === undefined) return { index: 0, offset: 0, behind: 0 };
   const parsed = parseCursor(cursor);
   if (typeof parsed === 'string')
-    return { index: 0, offset: 0, lost: `${path}: ${parsed}; reading from the start`, behind: beyond(0) };
-  return { ...(await locate(system, path, files, parsed)), behind: beyond(parsed.mtime) };
+    return { index: 0, offset: 0, lost: `${path}: ${parsed}; reading from the start`, behind: 0 };
+  return await locate(system, path, files, parsed);
 }
 
 /**
@@ -245,7 +262,7 @@ export function followBytes(
 ): AsyncGenerator<Chunk | Lost> {
   return withLog(system, path, async function* (files) {
     const { index, offset, lost, again = false, behind } = await startFor(system, path, files, cursor);
-    if (lost !== undefined) yield { lost, cursor: behind, reread: true, again };
+    if (lost !== undefined) yield { lost, cursor: beyond(behind), reread: true, again };
     for (const [at, file] of files.slice(index).entries()) {
       yield* readFile(system, file, at === 0 ? offset : 0, signal);
     }

@@ -162,6 +162,24 @@ test('a log truncated without a copy is a loss that is told once, and what follo
   assert.deepEqual((await log.read()).lost, []);
 });
 
+test('what replaced a log within one tick of the clock of files is read, at once or by the run after the one that told the loss', async (t) => {
+  const log = logFolder(t);
+  log.write('a.log', lines(0, 100));
+  log.age('a.log', 1000);
+  const { cursor } = await log.read();
+  log.write('a.log', lines(500, 501));
+  log.age('a.log', 1000);
+  const run = await log.read(cursor);
+  assert.deepEqual(run.lines, expected(500, 501));
+  assert.equal(run.lost.length, 1);
+  let told: unknown;
+  for await (const step of followLines(log.system, LOG, cursor)) {
+    told = JSON.parse(JSON.stringify(step.cursor));
+    break;
+  }
+  assert.deepEqual(await log.read(told), { ...run, lost: [] });
+});
+
 test('lines taken out of the end of a log are noticed', async (t) => {
   const log = logFolder(t);
   log.write('a.log', lines(0, 100));
