@@ -12,7 +12,7 @@ import { loadNamedHeads } from './named-heads.ts';
 import { loadRanges } from './ranges.ts';
 import { loadReceipts } from './receipts.ts';
 import { registerContacts } from './register.ts';
-import { inPieces, insertRows, upsertRows } from './rows.ts';
+import { inPieces, insertMany, insertRows, upsertRows } from './rows.ts';
 import { Streams } from './streams.ts';
 import type { Tables } from './tables.ts';
 import { notAfter, storedDate, toStored } from './times.ts';
@@ -143,13 +143,15 @@ export function eventRow(
   };
 }
 
-/** The events of changes and logs. A snapshot's are in `items`, a receipt's in `runs`. */
+/** Whether a batch's events have rows of their own. A snapshot's are in `items`, a receipt's in `runs`. */
+function isTold({ batch: { header } }: FreshBatch): boolean {
+  return header.kind === 'changes' || header.kind === 'log';
+}
+
 function* eventRows(fresh: readonly FreshBatch[], told: Told): Generator<Insertable<Tables['events']>> {
   for (const one of fresh) {
-    const { kind } = one.batch.header;
-    const isTold = kind === 'changes' || kind === 'log';
     let idx = 0;
-    for (const event of told.through(one)) if (isTold) yield eventRow(one, event, idx++);
+    for (const event of told.through(one)) if (isTold(one)) yield eventRow(one, event, idx++);
   }
 }
 
@@ -238,7 +240,8 @@ export async function loadAll(
   const fresh = await insertBatches(db, unseen, now);
   const streams = await Streams.read(db, nodes);
   const told = new Told();
-  await insertRows(db, 'events', eventRows(fresh, told));
+  const events = fresh.filter(isTold).reduce((sum, { batch }) => sum + batch.count, 0);
+  await insertMany(db, dialect, 'events', () => eventRows(fresh, told), events);
   await loadInventories(db, fresh, streams);
   await loadReceipts(db, dialect, fresh, now);
   const account = fresh.filter(({ batch }) => tellsOfItsNode(batch));

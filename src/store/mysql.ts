@@ -2,6 +2,7 @@
 import { CompiledQuery, Kysely, MysqlDialect } from 'kysely';
 import { createPool } from 'mysql2';
 import { DsacError, errorCode, reasonOf } from '../errors.ts';
+import { teachRowFiles } from './load-data.ts';
 import type { Tables } from './tables.ts';
 import type { MysqlTarget } from './url.ts';
 
@@ -26,21 +27,23 @@ const HINTS: Readonly<Record<string, string>> = {
 
 /** Opens a pool to the store's database and makes sure that the server answers. Throws an `unavailable` error without the password. */
 export async function openMysql(target: MysqlTarget): Promise<Kysely<Tables>> {
+  const pool = createPool({
+    ...(target.socketPath === undefined
+      ? { host: target.host, port: target.port }
+      : { socketPath: target.socketPath }),
+    user: target.user,
+    ...(target.password === undefined ? {} : { password: target.password }),
+    database: target.database,
+    charset: 'utf8mb4',
+    dateStrings: true,
+    connectTimeout: CONNECT_MS,
+    connectionLimit: 4,
+    enableKeepAlive: true,
+  });
+  pool.on('connection', teachRowFiles);
   const db = new Kysely<Tables>({
     dialect: new MysqlDialect({
-      pool: createPool({
-        ...(target.socketPath === undefined
-          ? { host: target.host, port: target.port }
-          : { socketPath: target.socketPath }),
-        user: target.user,
-        ...(target.password === undefined ? {} : { password: target.password }),
-        database: target.database,
-        charset: 'utf8mb4',
-        dateStrings: true,
-        connectTimeout: CONNECT_MS,
-        connectionLimit: 4,
-        enableKeepAlive: true,
-      }),
+      pool,
       onCreateConnection: async (connection) => {
         for (const statement of SESSION) await connection.executeQuery(CompiledQuery.raw(statement));
       },

@@ -82,6 +82,21 @@ export async function insertRows<T extends keyof Tables>(
   await insert(db, table, rows as Iterable<Row>, '');
 }
 
+/** Inserts what may be very many rows, all with the same columns. `rows` is asked for them once more where the fastest way is not open. */
+export async function insertMany<T extends keyof Tables>(
+  db: Kysely<Tables>,
+  dialect: DialectName,
+  table: T,
+  rows: () => Iterable<Insertable<Tables[T]>>,
+  count: number,
+): Promise<void> {
+  if (dialect === 'mysql' && count > MAX_ROWS) {
+    const { loadRows } = await import('./load-data.ts');
+    if (await loadRows(db, table, rows as () => Iterable<Row>)) return;
+  }
+  await insertRows(db, table, rows());
+}
+
 /** Inserts rows; where one with the same `keys` is there, sets its `update` columns (none: leaves it as it is). */
 export async function upsertRows<T extends keyof Tables>(
   db: Kysely<Tables>,

@@ -14,24 +14,30 @@ interface Loss {
 
 export class Told {
   readonly #latest = new Map<FreshBatch, string>();
-  readonly losses: Loss[] = [];
+  readonly #losses = new Map<FreshBatch, readonly Loss[]>();
+
+  get losses(): Loss[] {
+    return [...this.#losses.values()].flat();
+  }
 
   /** The latest time that a batch tells of, its own and its events'. */
   latestOf(fresh: FreshBatch): string {
     return this.#latest.get(fresh) ?? fresh.batch.header.time;
   }
 
-  /** The events of a batch in their order, each noted as it passes. */
+  /** The events of a batch in their order, noted as they pass; once more when they are asked for again. */
   *through(fresh: FreshBatch): Generator<BatchEvent> {
     let idx = 0;
     let latest = fresh.batch.header.time;
+    const losses: Loss[] = [];
     for (const event of fresh.batch.events()) {
       const { action, time } = event;
       if (time > latest) latest = time;
-      if (action === LOST && fresh.batch.header.kind === 'log') this.losses.push({ fresh, idx, time });
+      if (action === LOST && fresh.batch.header.kind === 'log') losses.push({ fresh, idx, time });
       idx++;
       yield event;
     }
     this.#latest.set(fresh, latest);
+    this.#losses.set(fresh, losses);
   }
 }
