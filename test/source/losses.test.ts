@@ -176,6 +176,47 @@ for (const [source, { agent, path, file, record }] of Object.entries(followed)) 
   });
 }
 
+/** One record of wtmp: a login, or a boot where `user` is reboot. */
+function wtmpRecord(user: string, ms: number): Buffer {
+  const record = Buffer.alloc(384);
+  record.writeInt16LE(user === 'reboot' ? 2 : 7, 0);
+  record.writeInt32LE(1, 4);
+  record.write(user === 'reboot' ? '~' : `pts/${user}`, 8);
+  record.write(user, 44);
+  record.writeInt32LE(Math.floor(ms / 1000), 340);
+  return record;
+}
+
+function authLine(user: string, ms: number): Buffer {
+  return Buffer.from(
+    `${new Date(ms).toISOString()} web1 sshd[7]: Accepted publickey for ${user} from 10.0.0.1 port 9 ssh2\n`,
+  );
+}
+
+const YEARS = 5 * 365 * 86_400_000;
+
+for (const [source, path, one] of [
+  ['wtmp', 'var/log/wtmp', wtmpRecord],
+  ['authlog', 'var/log/auth.log', authLine],
+] as const) {
+  test(`P5: ${source} with an entry of a clock that was years ahead, rewritten by who corrects that, tells what comes after the loss`, async (t) => {
+    const now = Date.now();
+    const before = Array.from({ length: 20 }, (_, index) => one(`u${index}`, now - 900_000 + index * 1000));
+    const reading = new Reading(tree(t, { [path]: '' }), logins, source);
+    const full = join(reading.root, path);
+    writeFileSync(full, Buffer.concat([...before, one('reboot', now + YEARS)]));
+    await reading.next();
+    writeFileSync(full, Buffer.concat([...before, one('reboot', now - 800_000)]));
+    await reading.loses();
+    appendFileSync(full, one('zoe', Date.now() + 2000));
+    const news = (await reading.next()).filter(({ action }) => action === 'login');
+    assert.deepEqual(
+      news.map(({ data }) => data?.user),
+      ['zoe'],
+    );
+  });
+}
+
 const DAY = 1_795_392_000_000_000;
 
 function wtmpdb(path: string, rows: readonly (readonly [id: number, minute: number])[]): void {

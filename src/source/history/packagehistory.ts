@@ -187,13 +187,13 @@ class Reread {
   }
 
   begin(): void {
-    this.#until = this.#newest;
+    this.#until = this.#newest === undefined || this.#newest < this.#now ? this.#newest : this.#now;
   }
 
   isNew({ time, data }: HistoryEvent): boolean {
     if (data?.written_time !== undefined) return true;
     if (this.#until !== undefined && time <= this.#until) return false;
-    this.#until = undefined;
+    if (time <= this.#now) this.#until = undefined;
     const known = time < this.#now ? time : this.#now;
     if (this.#newest === undefined || known > this.#newest) this.#newest = known;
     return true;

@@ -6,7 +6,7 @@ import * as z from 'zod';
 import type { LocalClock } from '../localtime.ts';
 import { authFact, programOf } from './authmessage.ts';
 import { AuthTrail, type Saying, trailStateSchema } from './authtrail.ts';
-import { itemKey, type LoginEvent, loginEvent } from './sessions.ts';
+import { itemKey, type LoginEvent, loginEvent, notAhead } from './sessions.ts';
 
 const logLineSchema = z.strictObject({
   time: z.string().describe('RFC 3339 UTC with milliseconds'),
@@ -143,7 +143,7 @@ export class AuthlogReader {
       if (this.#last !== undefined) yield* this.#say(this.#last, Number(again));
     } else if (parsed !== undefined) {
       yield* this.#report(now);
-      this.#time = parsed.time;
+      this.#time = notAhead(parsed.time, now);
       const repeated = REPEATED.exec(parsed.message);
       if (repeated === null) yield* this.#say(parsed);
       else yield* this.#say({ ...parsed, message: repeated[2]! }, Number(repeated[1]));

@@ -6,7 +6,7 @@ import * as z from 'zod';
 import { text } from '../../host/text.ts';
 import { type AuthFact, authFact, programOf } from './authmessage.ts';
 import { AuthTrail, type Saying, trailStateSchema } from './authtrail.ts';
-import { isoTime, itemKey, type LoginEvent, loginEvent } from './sessions.ts';
+import { isoTime, itemKey, type LoginEvent, loginEvent, notAhead } from './sessions.ts';
 
 /** systemd-logind's message ids (sd-messages.h): a session began, a session ended. */
 const SESSION_START = '8d45620c1a4348dbb17410da57c60c66';
@@ -143,7 +143,7 @@ export class JournalReader {
       return;
     }
     yield* this.#newBoot(single(fields._BOOT_ID), when.time);
-    this.#time = when.time;
+    this.#time = notAhead(when.time, now);
     const pid = decimal(fields._PID);
     const program = programName(fields);
     const saying: Saying = { ...when, program: programOf(program), pid, uid: decimal(fields._UID) };

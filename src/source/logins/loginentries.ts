@@ -9,7 +9,7 @@ import { AuthlogReader, authlogStateSchema } from './authlog.ts';
 import { BtmpReader, btmpStateSchema } from './btmp.ts';
 import { entryCursor, JournalReader, journalStateSchema, parseEntry } from './journal.ts';
 import { newestEntry, readJournal } from './journalctl.ts';
-import { type LoginData, type LoginEvent, loginEvent } from './sessions.ts';
+import { type LoginData, type LoginEvent, loginEvent, notAhead } from './sessions.ts';
 import { followUtmp, utmpCursorSchema } from './utmplog.ts';
 import type { RecordReader } from './utmpreader.ts';
 import { WtmpReader, wtmpStateSchema } from './wtmp.ts';
@@ -64,14 +64,16 @@ export function* sourceGone(
 
 /** Passes over what was told before a loss, where a file that was cut or rewritten is read again: it is not known how far it had been. */
 class Reread {
+  readonly #now: string;
   #until: string | undefined;
 
-  constructor(until: string | undefined) {
+  constructor(now: Date, until: string | undefined) {
+    this.#now = now.toISOString();
     this.#until = until;
   }
 
   begin(last: string | undefined): void {
-    this.#until = last ?? this.#until;
+    if (last !== undefined) this.#until = notAhead(last, this.#now);
   }
 
   news(events: Iterable<LoginEvent>): Iterable<LoginEvent> {
@@ -81,7 +83,8 @@ class Reread {
   *#newer(events: Iterable<LoginEvent>): Generator<LoginEvent> {
     for (const event of events) {
       if (this.#until !== undefined && event.time <= this.#until) continue;
-      this.#until = undefined;
+      // What a clock said that was ahead does not mean that what follows is new.
+      if (event.time <= this.#now) this.#until = undefined;
       yield event;
     }
   }
@@ -143,7 +146,7 @@ async function* recordEntries<S extends { last?: string | undefined }>(
   const from = yield* stored(recordCursor(source.state), cursor, source.name, look.now);
   const reader = source.reader(from?.state);
   const passing = new Passing();
-  const reread = new Reread(from?.until);
+  const reread = new Reread(look.now, from?.until);
   const cursor_ = () => ({ cursor: { at, state: reader.state(), ...reread.stored } });
   let at = from?.at;
   for await (const step of followUtmp(system, source.path, from?.at, signal)) {
@@ -182,7 +185,7 @@ export function btmpEntries(look: Look, path: string, cursor: unknown): AsyncGen
 export async function* wtmpdbEntries(look: Look, path: string, cursor: unknown): AsyncGenerator<LoginEntry> {
   const { system, signal } = look;
   const state = yield* stored(wtmpdbStateSchema, cursor, 'wtmpdb', look.now);
-  const reader = new WtmpdbReader(state);
+  const reader = new WtmpdbReader(look.now, state);
   const folder = dirname(path);
   const rotated = ((await system.list(folder)) ?? []).filter(isRotatedDb);
   const fresh = rotated.filter((name) => !state?.rotated.includes(name));
@@ -236,7 +239,10 @@ export async function* journalEntries(look: Look, cursor: unknown): AsyncGenerat
   const reader = new JournalReader(from?.state);
   const passing = new Passing();
   // A journal that comes back with what it held, and no place in it, is read as far as it is newer.
-  const reread = new Reread(from !== undefined && from.after === undefined ? from.state.time : undefined);
+  const reread = new Reread(
+    look.now,
+    from !== undefined && from.after === undefined ? from.state.time : undefined,
+  );
   const newest = await newestEntry(look.system, look.signal);
   let { after, seen } = from ?? {};
   for await (const step of readJournal(look.system, { after, seen }, look.signal)) {
@@ -265,7 +271,7 @@ export async function* authlogEntries(
   const from = yield* stored(authlogCursorSchema, cursor, 'authlog', look.now);
   const reader = new AuthlogReader(from?.state);
   const passing = new Passing();
-  const reread = new Reread(from?.until);
+  const reread = new Reread(look.now, from?.until);
   let last: { readonly cursor: unknown } | undefined;
   let file = { path: '', changed: 0 };
   for await (const step of followLines(look.system, path, from?.at, { signal: look.signal })) {

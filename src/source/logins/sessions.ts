@@ -88,6 +88,14 @@ export function isoTime(seconds: number, microseconds = 0): string | undefined {
   return new Date(millis).toISOString();
 }
 
+/**
+ * The time up to which a log is read with what happened at `time`: a clock that was ahead must not make all that follows look read, so the present
+ * counts where it is earlier.
+ */
+export function notAhead(time: string, now: string): string {
+  return time < now ? time : now;
+}
+
 /** Seconds between two times, in milliseconds' precision. */
 export function secondsBetween(start: string, end: string): number {
   return (Date.parse(end) - Date.parse(start)) / 1000;

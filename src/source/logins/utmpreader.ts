@@ -1,5 +1,5 @@
 /** What reading wtmp and btmp have in common. */
-import { isoTime, itemKey, type LoginEvent, loginEvent } from './sessions.ts';
+import { isoTime, itemKey, type LoginEvent, loginEvent, notAhead } from './sessions.ts';
 import type { UtmpPart, UtmpRecord } from './utmp.ts';
 
 /** A record's time; microseconds that cannot be are taken as 0. */
@@ -21,7 +21,7 @@ export function from({ host, addr }: UtmpRecord): string | undefined {
 export abstract class RecordReader {
   readonly #source: string;
   #damaged: { item: string; detail: string; count: number; bytes: number } | undefined;
-  /** Time of the last sound record: that of damage behind it. */
+  /** Time of the last sound record, at the latest when it was read: that of damage behind it. */
   protected last: string | undefined;
 
   constructor(source: string, last: string | undefined) {
@@ -39,7 +39,7 @@ export abstract class RecordReader {
     } else {
       yield* this.#report(now);
       yield* this.record(record, time);
-      if (record.type !== 0) this.last = time;
+      if (record.type !== 0) this.last = notAhead(time, now);
     }
   }
 

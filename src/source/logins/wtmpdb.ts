@@ -52,7 +52,8 @@ export type WtmpdbRow = z.infer<typeof rowSchema>;
 export const wtmpdbStateSchema = z.strictObject({
   id: z.int().describe('id of the last row that was read'),
   login: z.number().describe('its Login'),
-  latest: z.int().describe('the latest Login of all rows read'),
+  latest: z.int().describe('the latest Login of all rows read; of one in the future, when it was read'),
+  ahead: z.array(z.int()).optional().describe('Logins of rows read that are later than that'),
   open: openSchema.describe('open sessions by type, Login and user'),
   boot: z
     .strictObject({ slot: z.string(), item: z.string(), start: z.string() })
@@ -142,10 +143,13 @@ type Moment = { readonly at: number; readonly row: WtmpdbRow; readonly end: bool
 /** Turns rows into events. */
 export class WtmpdbReader {
   readonly #sessions: OpenSessions;
+  /** The present, in microseconds since 1970. */
+  readonly #now: number;
   #state: WtmpdbState;
 
-  constructor(state: WtmpdbState = freshWtmpdb) {
+  constructor(now: Date, state: WtmpdbState = freshWtmpdb) {
     this.#sessions = new OpenSessions(state.open);
+    this.#now = now.getTime() * 1000;
     this.#state = state;
   }
 
@@ -185,7 +189,7 @@ export class WtmpdbReader {
       const rows = db.rowsAfter(id, after);
       if (rows.length === 0) return;
       id = Number((rows.at(-1) as WtmpdbRow).ID);
-      yield [...this.#page(rows)];
+      yield [...this.#page(rows, !isContinued)];
     }
   }
 
@@ -205,19 +209,31 @@ export class WtmpdbReader {
     }
   }
 
-  /** Rows of one page: starts and ends in the order of time, so that a boot finds the sessions before it ended. */
-  *#page(rows: readonly unknown[]): Generator<LoginEvent> {
+  /** Notes that a row is read. A clock that was ahead must not make all that follows look read. */
+  #reach(login: number): void {
+    const { ahead: before = [], ...rest } = this.#state;
+    const latest = Math.max(rest.latest, Math.min(login, this.#now));
+    const ahead = [...new Set([...before, login])].filter((one) => one > latest);
+    this.#state = { ...rest, latest, ...(ahead.length > 0 ? { ahead } : {}) };
+  }
+
+  /**
+   * Rows of one page: starts and ends in the order of time, so that a boot finds the sessions before it ended. `isByLogin`: what is new is told by Login
+   * alone.
+   */
+  *#page(rows: readonly unknown[], isByLogin: boolean): Generator<LoginEvent> {
     const moments: Moment[] = [];
     for (const value of rows) {
       const { ID, Login } = value as { ID: number; Login: number | null };
       const { moved: _, gone: __, ...rest } = this.#state;
       this.#state = { ...rest, id: ID, login: Login ?? 0 };
+      if (isByLogin && Login !== null && this.#state.ahead?.includes(Login)) continue;
       const { data: row, error } = rowSchema.safeParse(value);
       if (row === undefined || timeOf(row.Login) === undefined) {
         yield this.#damage(ID, error?.issues[0]?.path.join('.') ?? 'Login');
         continue;
       }
-      this.#state = { ...this.#state, latest: Math.max(this.#state.latest, row.Login) };
+      this.#reach(row.Login);
       moments.push({ at: row.Login, row, end: false });
       if (row.Logout !== null) moments.push({ at: row.Logout, row, end: true });
     }

@@ -155,6 +155,27 @@ test('rows that were read and have other ids now are not told again', async (t) 
   assert.deepEqual(brief((await read(root, cursor)).events), ['00:05 login cay']);
 });
 
+test('a row of a clock that was ahead hides no row behind a rotation, and is not told again', async (t) => {
+  const ahead = (Date.now() + 2_000 * 86_400_000) * 1000;
+  const { root, db } = machine(t, [
+    [1, 1, 'reboot', ahead, null, '~'],
+    [2, 3, 'ann', minutes(1), minutes(2), 'pts/0'],
+  ]);
+  const first = await read(root);
+  assert.equal(first.events.length, 3);
+  database(join(root, FOLDER, 'wtmp_20261124.db'), [[2, 3, 'ann', minutes(1), minutes(2), 'pts/0']]).close();
+  db.exec('DELETE FROM wtmp WHERE ID = 2');
+  db.exec(
+    `INSERT INTO wtmp VALUES (3, 3, 'ben', ${(Date.now() + 5000) * 1000}, NULL, 'pts/1', '10.0.0.2', NULL)`,
+  );
+  const second = await read(root, first.cursor);
+  assert.deepEqual(
+    second.events.map(({ action, data }) => [action, data?.user]),
+    [['login', 'ben']],
+  );
+  assert.deepEqual((await read(root, second.cursor)).events, []);
+});
+
 test('rotated databases are read before the present one on the first run', async (t) => {
   const { root } = machine(t, [[1, 3, 'new', minutes(9), null]]);
   database(join(root, FOLDER, 'wtmpdb_20261124.db'), [[1, 3, 'old', minutes(1), null]]).close();
