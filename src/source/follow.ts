@@ -68,6 +68,8 @@ export interface Line {
 
 export interface FollowOptions {
   readonly signal?: AbortSignal;
+  /** The present; when left out, that of the call. */
+  readonly now?: Date;
 }
 
 function markOf(bytes: Buffer): z.infer<typeof markSchema> {
@@ -121,9 +123,14 @@ interface Start {
   readonly again?: boolean;
 }
 
-/** Index of the first file last written after `mtime`; the number of files when there is none. */
-function firstBehind(files: readonly LogFile[], mtime: number): number {
-  const index = files.findIndex((file) => file.mtime > mtime);
+/**
+ * Index of the first file last written after `mtime`; the number of files when there is none. Where that is still to come, the clock went back, and the
+ * log itself may be newer than its time says.
+ */
+function firstBehind(path: string, files: readonly LogFile[], mtime: number, now: Date): number {
+  const isBehind = (file: LogFile): boolean =>
+    file.mtime > mtime || (file.path === path && mtime > now.getTime());
+  const index = files.findIndex(isBehind);
   return index < 0 ? files.length : index;
 }
 
@@ -150,8 +157,9 @@ async function locate(
   path: string,
   files: readonly LogFile[],
   cursor: FollowCursor,
+  now: Date,
 ): Promise<Start> {
-  const afterwards = firstBehind(files, cursor.mtime);
+  const afterwards = firstBehind(path, files, cursor.mtime, now);
   if (cursor.head.length === 0) return { index: afterwards, offset: 0, behind: cursor.mtime };
   let damage: { likeness: Likeness; file: LogFile; index: number } | undefined;
   for (let index = files.length - 1; index >= 0; index--) {
@@ -242,12 +250,13 @@ async function startFor(
   path: string,
   files: readonly LogFile[],
   cursor: unknown,
+  now: Date,
 ): Promise<Start> {
   if (cursor === undefined) return { index: 0, offset: 0, behind: 0 };
   const parsed = parseCursor(cursor);
   if (typeof parsed === 'string')
     return { index: 0, offset: 0, lost: `${path}: ${parsed}; reading from the start`, behind: 0 };
-  return await locate(system, path, files, parsed);
+  return await locate(system, path, files, parsed, now);
 }
 
 /**
@@ -258,10 +267,10 @@ export function followBytes(
   system: System,
   path: string,
   cursor: unknown,
-  { signal }: FollowOptions = {},
+  { signal, now = new Date() }: FollowOptions = {},
 ): AsyncGenerator<Chunk | Lost> {
   return withLog(system, path, async function* (files) {
-    const { index, offset, lost, again = false, behind } = await startFor(system, path, files, cursor);
+    const { index, offset, lost, again = false, behind } = await startFor(system, path, files, cursor, now);
     if (lost !== undefined) yield { lost, cursor: beyond(behind), reread: true, again };
     for (const [at, file] of files.slice(index).entries()) {
       yield* readFile(system, file, at === 0 ? offset : 0, signal);

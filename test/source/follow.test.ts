@@ -180,6 +180,26 @@ test('what replaced a log within one tick of the clock of files is read, at once
   assert.deepEqual(await log.read(told), { ...run, lost: [] });
 });
 
+test('what replaced a log is read although the clock went back behind what had been read', async (t) => {
+  for (const how of ['replaced', 'removed and made anew']) {
+    const log = logFolder(t);
+    const ahead = Date.now() / 1000 + 1_000_000;
+    log.write('a.log.1', lines(0, 50));
+    log.age('a.log.1', ahead - 10);
+    log.write('a.log', lines(50, 100));
+    log.age('a.log', ahead);
+    assert.deepEqual((await log.read()).lines, expected(0, 100));
+    rmSync(log.at('a.log'));
+    let { lost } = how === 'replaced' ? { lost: [] as string[] } : await log.read();
+    log.write('a.log', lines(500, 501));
+    const read = await log.read();
+    lost = [...lost, ...read.lost];
+    assert.deepEqual([read.lines, lost.length], [expected(500, 501), 1], how);
+    appendFileSync(log.at('a.log'), lines(501, 502));
+    assert.deepEqual(await log.read().then((r) => [r.lines, r.lost]), [expected(501, 502), []], how);
+  }
+});
+
 test('lines taken out of the end of a log are noticed', async (t) => {
   const log = logFolder(t);
   log.write('a.log', lines(0, 100));

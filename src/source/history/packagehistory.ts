@@ -292,7 +292,7 @@ export async function* readHistory<S>(
   const reader = new HistoryReader(parser, now, stored?.data);
   let lines = 0;
   let last: { readonly cursor: unknown } | undefined;
-  for await (const step of followLines(system, parser.path, reader.at, { signal })) {
+  for await (const step of followLines(system, parser.path, reader.at, { signal, now })) {
     last = step;
     if ('lost' in step) yield* reader.lost(step);
     else yield* reader.line(step.line);

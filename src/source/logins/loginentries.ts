@@ -141,7 +141,7 @@ async function* recordEntries<S extends { last?: string | undefined }>(
   source: RecordSource<S>,
   cursor: unknown,
 ): AsyncGenerator<LoginEntry> {
-  const { system, signal } = look;
+  const { system } = look;
   const now = look.now.toISOString();
   const from = yield* stored(recordCursor(source.state), cursor, source.name, look.now);
   const reader = source.reader(from?.state);
@@ -149,7 +149,7 @@ async function* recordEntries<S extends { last?: string | undefined }>(
   const reread = new Reread(look.now, from?.until);
   const cursor_ = () => ({ cursor: { at, state: reader.state(), ...reread.stored } });
   let at = from?.at;
-  for await (const step of followUtmp(system, source.path, from?.at, signal)) {
+  for await (const step of followUtmp(system, source.path, from?.at, look)) {
     if ('part' in step) yield* passing.pass(reread.news(reader.read(step.part, step.offset, now)));
     else if ('torn' in step) yield* passing.pass(reread.news(reader.torn(step.torn, step.offset, now)));
     else if ('lost' in step) {
@@ -274,7 +274,7 @@ export async function* authlogEntries(
   const reread = new Reread(look.now, from?.until);
   let last: { readonly cursor: unknown } | undefined;
   let file = { path: '', changed: 0 };
-  for await (const step of followLines(look.system, path, from?.at, { signal: look.signal })) {
+  for await (const step of followLines(look.system, path, from?.at, look)) {
     last = step;
     if ('lost' in step) {
       const { time } = reader.state();

@@ -1,7 +1,7 @@
 /** Follows a file of utmp records (wtmp, btmp) and its rotated copies: bytes to parts, with a cursor behind each stretch. */
 import * as z from 'zod';
 import type { System } from '../../host/system.ts';
-import { type Chunk, followBytes, followCursorSchema } from '../follow.ts';
+import { type Chunk, type FollowOptions, followBytes, followCursorSchema } from '../follow.ts';
 import {
   decodeUtmp,
   detectLayout,
@@ -93,12 +93,12 @@ export async function* followUtmp(
   system: System,
   path: string,
   cursor: UtmpCursor | undefined,
-  signal?: AbortSignal,
+  options: FollowOptions,
 ): AsyncGenerator<UtmpStep> {
   const hint = system.live ? nativeLayout() : '384le';
   let known = cursor?.layout;
   let open: OpenFile | undefined;
-  for await (const step of followBytes(system, path, cursor?.at, signal === undefined ? {} : { signal })) {
+  for await (const step of followBytes(system, path, cursor?.at, options)) {
     if ('lost' in step) {
       if (open !== undefined) yield* open.close();
       open = undefined;
