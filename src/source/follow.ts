@@ -18,6 +18,8 @@ const MARK = 1024;
 /** Longest line that is held; a longer one is passed over, and said to be lost. */
 const MAX_LINE = 16 * 1024 * 1024;
 const LF = 0x0a;
+/** How long a rotated copy must have been left alone until nobody is taken to write to it any more, in ms. */
+const LEFT_ALONE = 24 * 60 * 60 * 1000;
 
 const markSchema = z.strictObject({
   length: z.int().min(0).max(MARK).describe('how many bytes were hashed'),
@@ -31,6 +33,10 @@ export const followCursorSchema = z.strictObject({
   offset: z.int().min(0).describe('bytes of its unfolded content that are done with'),
   head: markSchema.describe('the first bytes of the file'),
   tail: markSchema.describe('the bytes before offset'),
+  next: z
+    .strictObject({ inode: z.number(), born: z.number() })
+    .optional()
+    .describe('the log that came after this file, all of which had been read while that was still empty'),
 });
 
 export type FollowCursor = z.infer<typeof followCursorSchema>;
@@ -45,6 +51,12 @@ export interface Lost {
   readonly reread: boolean;
   /** Whether it does hold that: the file still begins as it did. */
   readonly again: boolean;
+}
+
+/** A place that was known, of which more is known now. */
+export interface Noted {
+  readonly noted: true;
+  readonly cursor: FollowCursor;
 }
 
 /** Consecutive bytes of one file. */
@@ -113,6 +125,16 @@ async function compare(system: System, file: LogFile, cursor: FollowCursor): Pro
   }
 }
 
+/** The log itself, while it is empty behind a rotated copy that nobody writes to any more: should the copy go, nothing is lost. */
+function emptyNext(path: string, files: readonly LogFile[], index: number, now: Date): FollowCursor['next'] {
+  const [file, log] = [files[index], files.at(-1)];
+  if (file === undefined || log?.path !== path || files.slice(index + 1).some(({ size }) => size > 0)) return;
+  // A log that is copied and then cut stays the same file whatever is lost of it.
+  const isNewer = log.born > file.born;
+  if (!isNewer || now.getTime() - file.mtime < LEFT_ALONE) return;
+  return { inode: log.inode, born: log.born };
+}
+
 /** Where to go on: at `offset` of the file at `index` (the number of files when there is nothing to read), after telling `lost`. */
 interface Start {
   readonly index: number;
@@ -121,6 +143,8 @@ interface Start {
   readonly behind: number;
   readonly lost?: string;
   readonly again?: boolean;
+  /** The cursor that led here, where nothing is lost. */
+  readonly from?: FollowCursor;
 }
 
 /**
@@ -165,9 +189,13 @@ async function locate(
   for (let index = files.length - 1; index >= 0; index--) {
     const file = files[index]!;
     const likeness = await compare(system, file, cursor);
-    if (likeness === 'same') return { index, offset: cursor.offset, behind: cursor.mtime };
+    if (likeness === 'same') return { index, offset: cursor.offset, behind: cursor.mtime, from: cursor };
     if (likeness === 'cut' || likeness === 'rewritten') damage ??= { likeness, file, index };
   }
+  const { next } = cursor;
+  const begun = files.findIndex(({ inode, born }) => inode === next?.inode && born === next.born);
+  if (begun >= 0 && damage === undefined)
+    return { index: begun, offset: 0, behind: cursor.mtime, from: cursor };
   // The kernel's clock of files stands still for some milliseconds: what replaced a log at once may be as old as what was read of it.
   const sameTick = files.at(-1)?.mtime === cursor.mtime;
   const behind = sameTick ? cursor.mtime - 1 : cursor.mtime;
@@ -261,20 +289,28 @@ async function startFor(
 
 /**
  * Yields what a log and its rotated copies hold behind `cursor` in chunks of at most some megabytes, and each loss where it shows. Yields nothing
- * when there is no such log (see `hasLog`); when there was one, that is a loss.
+ * when there is no such log (see `hasLog`); when there was one, that is a loss. That a rotated copy with nothing new in it goes, as all of them do in the end,
+ * is none.
  */
 export function followBytes(
   system: System,
   path: string,
   cursor: unknown,
   { signal, now = new Date() }: FollowOptions = {},
-): AsyncGenerator<Chunk | Lost> {
+): AsyncGenerator<Chunk | Lost | Noted> {
   return withLog(system, path, async function* (files) {
-    const { index, offset, lost, again = false, behind } = await startFor(system, path, files, cursor, now);
+    const start = await startFor(system, path, files, cursor, now);
+    const { index, offset, lost, again = false, behind, from } = start;
     if (lost !== undefined) yield { lost, cursor: beyond(behind), reread: true, again };
+    let isNews = lost !== undefined;
     for (const [at, file] of files.slice(index).entries()) {
-      yield* readFile(system, file, at === 0 ? offset : 0, signal);
+      for await (const step of readFile(system, file, at === 0 ? offset : 0, signal)) {
+        isNews = true;
+        yield step;
+      }
     }
+    const next = isNews ? undefined : emptyNext(path, files, index, now);
+    if (from !== undefined && next !== undefined) yield { noted: true, cursor: { ...from, next } };
   });
 }
 
@@ -344,12 +380,13 @@ export async function* followLines(
   path: string,
   cursor: unknown,
   options: FollowOptions = {},
-): AsyncGenerator<Line | Lost> {
+): AsyncGenerator<Line | Lost | Noted> {
   const cutter = new LineCutter();
   for await (const step of followBytes(system, path, cursor, options)) {
     if ('lost' in step) {
       cutter.drop();
       yield step;
-    } else yield* cutter.cut(step);
+    } else if ('noted' in step) yield step;
+    else yield* cutter.cut(step);
   }
 }

@@ -31,6 +31,8 @@ export interface LogFile {
   readonly path: string;
   readonly handle: FileHandle;
   readonly inode: number;
+  /** When it was made, milliseconds since 1970; 0 where the file system does not keep it. */
+  readonly born: number;
   /** Last change when it was opened, whole milliseconds since 1970. */
   readonly mtime: number;
   /** Size on disk when it was opened; later bytes are for the next run. */
@@ -105,8 +107,8 @@ async function openOne(system: System, path: string): Promise<LogFile | undefine
   if (!(await system.stat(path))?.isFile()) return undefined;
   const handle = await system.open(path);
   if (handle === undefined) return undefined;
-  const { ino, mtimeMs, size } = await handle.stat();
-  return { path, handle, inode: ino, mtime: Math.trunc(mtimeMs), size };
+  const { ino, mtimeMs, birthtimeMs, size } = await handle.stat();
+  return { path, handle, inode: ino, born: birthtimeMs, mtime: Math.trunc(mtimeMs), size };
 }
 
 async function closeAll(files: readonly (LogFile | undefined)[]): Promise<void> {

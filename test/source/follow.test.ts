@@ -46,7 +46,7 @@ function logFolder(t: TestContext) {
       let last = from as FollowCursor | undefined;
       for await (const step of followLines(new System(root), LOG, from)) {
         if ('lost' in step) lost.push(step.lost);
-        else lines.push(step.line.toString());
+        else if ('line' in step) lines.push(step.line.toString());
         last = step.cursor;
       }
       cursor = last === undefined ? undefined : JSON.parse(JSON.stringify(last));
@@ -243,6 +243,60 @@ test('a log that vanished altogether is a loss, told once', async (t) => {
   assert.deepEqual((await log.read()).lines, expected(10, 12));
 });
 
+/** A log that was read and then rotated, and is empty since; `rotate` makes it the only copy there is, as `rotate 1` does. */
+async function quietLog(t: TestContext) {
+  const log = logFolder(t);
+  log.write('a.log', lines(0, 10));
+  log.age('a.log', 1000);
+  await log.read();
+  const rotate = async (): Promise<void> => {
+    // A clock of files that stands still for some milliseconds must not make two files one.
+    await new Promise((settle) => setTimeout(settle, 20));
+    renameSync(log.at('a.log'), log.at('a.log.1'));
+    log.write('a.log', '');
+  };
+  await rotate();
+  return { log, rotate };
+}
+
+test('a copy that had been read goes with the next rotation of a log that stayed empty, and nothing is lost', async (t) => {
+  const { log, rotate } = await quietLog(t);
+  assert.deepEqual(await log.read().then((r) => [r.lines, r.lost]), [[], []]);
+  await rotate();
+  assert.deepEqual(await log.read().then((r) => [r.lines, r.lost]), [[], []]);
+  log.write('a.log', lines(10, 12));
+  assert.deepEqual(await log.read().then((r) => [r.lines, r.lost]), [expected(10, 12), []]);
+});
+
+test('what was written between two rotations of a quiet log is read, or its loss is told', async (t) => {
+  for (const rotations of [1, 2]) {
+    const { log, rotate } = await quietLog(t);
+    await log.read();
+    appendFileSync(log.at('a.log'), lines(10, 12));
+    for (let n = 0; n < rotations; n++) await rotate();
+    appendFileSync(log.at('a.log'), lines(12, 13));
+    const { lines: got, lost } = await log.read();
+    assert.deepEqual([got, lost.length], rotations === 1 ? [expected(10, 13), 0] : [expected(12, 13), 1]);
+  }
+});
+
+test('a copy that had been read and goes while it may still be written to, or beside a log that is cut in place, is a loss', async (t) => {
+  const young = await quietLog(t);
+  young.log.age('a.log.1', Date.now() / 1000 - 3600);
+  await young.log.read();
+  await young.rotate();
+  assert.equal((await young.log.read()).lost.length, 1);
+  const cut = logFolder(t);
+  cut.write('a.log', lines(0, 10));
+  await cut.read();
+  copyFileSync(cut.at('a.log'), cut.at('a.log.1'));
+  cut.age('a.log.1', 1000);
+  truncateSync(cut.at('a.log'));
+  await cut.read();
+  rmSync(cut.at('a.log.1'));
+  assert.equal((await cut.read()).lost.length, 1);
+});
+
 test('a reused inode is not taken for the file that was read', async (t) => {
   const log = logFolder(t);
   log.write('a.log', lines(0, 100));
@@ -315,8 +369,9 @@ test('a file that begins with the same record but for its time is another file',
     const steps = [];
     let last = cursor;
     for await (const step of followBytes(log.system, LOG, cursor)) {
-      steps.push('lost' in step ? 'lost' : [step.file.path, step.offset, step.bytes.length]);
-      last = 'lost' in step ? step.cursor : step.cursorAt(step.offset + step.bytes.length);
+      const isChunk = 'bytes' in step;
+      steps.push(isChunk ? [step.file.path, step.offset, step.bytes.length] : 'lost');
+      last = isChunk ? step.cursorAt(step.offset + step.bytes.length) : step.cursor;
     }
     return { steps, last };
   };

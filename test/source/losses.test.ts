@@ -174,6 +174,20 @@ for (const [source, { agent, path, file, record }] of Object.entries(followed)) 
     touch(copied);
     assert.deepEqual(await two.next(), []);
   });
+
+  test(`P5: ${source} in which nothing happens between two rotations loses nothing when its copy goes`, async (t) => {
+    const one = reading(t);
+    const full = join(one.root, path);
+    await one.next();
+    for (let n = 0; n < 3; n++) {
+      const longAgo = Date.now() / 1000 - (40 - n) * 86_400;
+      utimesSync(full, longAgo, longAgo);
+      await new Promise((settle) => setTimeout(settle, 20));
+      renameSync(full, `${full}.1`);
+      writeFileSync(full, '');
+      assert.deepEqual(await one.next(), [], `rotation ${n + 1}`);
+    }
+  });
 }
 
 /** One record of wtmp: a login, or a boot where `user` is reboot. */

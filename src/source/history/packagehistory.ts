@@ -295,7 +295,7 @@ export async function* readHistory<S>(
   for await (const step of followLines(system, parser.path, reader.at, { signal, now })) {
     last = step;
     if ('lost' in step) yield* reader.lost(step);
-    else yield* reader.line(step.line);
+    else if ('line' in step) yield* reader.line(step.line);
     if (++lines % CURSOR_EVERY === 0) yield reader.moveTo(step.cursor);
   }
   yield* reader.settle();

@@ -282,6 +282,7 @@ export async function* authlogEntries(
       if (step.again) reread.begin(time);
       continue;
     }
+    if ('noted' in step) continue;
     if (step.path !== file.path) file = { path: step.path, changed: step.cursor.mtime };
     yield* passing.pass(reread.news(reader.read(text(step.line), clock, file.changed, now)));
     if (passing.isDue()) yield { cursor: { at: step.cursor, state: reader.state(), ...reread.stored } };

@@ -106,6 +106,10 @@ export async function* followUtmp(
       yield { lost, again, cursor: { at: step.cursor, layout: known ?? hint } };
       continue;
     }
+    if ('noted' in step) {
+      yield { cursor: { at: step.cursor, layout: known ?? hint } };
+      continue;
+    }
     if (open !== undefined && open.file !== step.file) {
       yield* open.close();
       open = undefined;
