@@ -11,7 +11,10 @@ import type { System } from './system.ts';
 
 /** What paths stand for, as they were. */
 export interface Stamp {
-  /** A file; `DIR/*` and `DIR/*.list`, the files in a folder, of such names; `DIR/**`, all below it. What is not there counts as well. */
+  /**
+   * A file; `DIR/*` and `DIR/*.list`, the files in a folder, of such names; `DIR/**`, all below it, folders that links lead to among it. What is not
+   * there counts as well.
+   */
   readonly paths: readonly string[];
   /** SHA-256 of what stat(2) says of them, hex. */
   readonly sha256: string;
@@ -19,15 +22,14 @@ export interface Stamp {
   readonly changed: number;
 }
 
-const NONE: readonly string[] = [];
 const STAT = { bigint: true, throwIfNoEntry: false } as const;
 
-/** Names in a folder, sorted; none when there is no such folder. */
-function namesIn(folder: string): readonly string[] {
+/** Names in a folder, sorted; undefined when there is no such folder. */
+function namesIn(folder: string): readonly string[] | undefined {
   try {
     return readdirSync(folder).sort();
   } catch (error) {
-    if (isMissing(error)) return NONE;
+    if (isMissing(error)) return undefined;
     throw error;
   }
 }
@@ -74,8 +76,9 @@ class Stamping {
       return;
     }
     const isOfForm = matcher(form);
-    this.#say(`${folder}/`);
-    for (const name of namesIn(real))
+    const names = namesIn(real);
+    this.#say(`${folder}/ ${names !== undefined}`);
+    for (const name of names ?? [])
       if (isOfForm(name)) await this.#file(`${folder}/${name}`, `${real}/${name}`);
   }
 
@@ -97,7 +100,7 @@ class Stamping {
     this.#say(`${path}/ ${id}`);
     if (id === undefined || this.#walked.has(id)) return;
     this.#walked.add(id);
-    for (const name of namesIn(real))
+    for (const name of namesIn(real) ?? [])
       await this.#file(`${path}/${name}`, `${real}/${name}`, 'with what is below');
   }
 
@@ -106,11 +109,14 @@ class Stamping {
     const found = lstatSync(real, STAT);
     if (how !== undefined && found?.isDirectory()) return this.#tree(path, real);
     this.#stats(path, found);
-    return found?.isSymbolicLink() ? this.#target(path, real) : undefined;
+    return found?.isSymbolicLink() ? this.#target(path, real, how) : undefined;
   }
 
-  async #target(path: string, real: string): Promise<void> {
-    this.#stats(readlinkSync(real), statSync(await this.#system.path(path), STAT));
+  async #target(path: string, real: string, how?: 'with what is below'): Promise<void> {
+    const end = await this.#system.path(path);
+    const found = statSync(end, STAT);
+    this.#stats(readlinkSync(real), found);
+    if (how !== undefined && found?.isDirectory()) await this.#tree(path, end);
   }
 
   #stats(path: string, found: BigIntStats | undefined): void {

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import {
   appendFileSync,
+  mkdirSync,
   readFileSync,
   renameSync,
   rmSync,
@@ -26,13 +27,17 @@ const WRITTEN = 1_700_000_000;
 
 /** The lines of all files that the agent looks at. */
 async function linesIn(system: System): Promise<string[]> {
-  const files = ['/etc/settings', '/etc/tree/deep/down'];
+  const files = ['/etc/settings', '/etc/tree/deep/down', '/etc/tree/linked/in'];
   for (const name of (await system.list('/etc/settings.d')) ?? [])
     if (name.endsWith('.conf')) files.push(`/etc/settings.d/${name}`);
   const all = await Promise.all(
     files.map(async (file) => text((await system.read(file)) ?? Buffer.alloc(0))),
   );
-  return all.flatMap((content) => content.split('\n')).filter((line) => line !== '');
+  const isThere = (await system.list('/etc/empty')) !== undefined;
+  return [
+    ...all.flatMap((content) => content.split('\n')).filter((line) => line !== ''),
+    ...(isThere ? ['e=1'] : []),
+  ];
 }
 
 /** A machine with settings, a node on it, and an agent that counts how often it reads them. */
@@ -51,9 +56,12 @@ class Machine {
       'etc/settings.d/x.conf': 'x=1\n',
       'etc/tree/deep/down': 'deep=1\n',
       'opt/linked': 'linked=1\n',
+      'opt/folder/in': 'in=1\n',
     });
     utimesSync(this.path(), WRITTEN, WRITTEN);
     symlinkSync('/opt/linked', this.path('etc/settings.d/linked.conf'));
+    symlinkSync('/opt/folder', this.path('etc/tree/linked'));
+    symlinkSync('/etc/tree', this.path('opt/folder/round'));
     this.rest();
   }
 
@@ -80,7 +88,12 @@ class Machine {
       }),
       sources: {
         async *files({ system, restsOn, options }) {
-          const files = await stamp(system, ['/etc/settings', '/etc/settings.d/*.conf', '/etc/tree/**']);
+          const files = await stamp(system, [
+            '/etc/settings',
+            '/etc/settings.d/*.conf',
+            '/etc/tree/**',
+            '/etc/empty/*',
+          ]);
           self.reads++;
           const lines = await linesIn(system);
           self.meanwhile();
@@ -154,6 +167,11 @@ const CHANGES: Readonly<Record<string, readonly [change: (machine: Machine) => v
     (machine) => writeFileSync(machine.path('etc/tree/deep/down'), 'deep=2\n'),
     'changed deep',
   ],
+  'a file changed in a folder that a link below the folder leads to': [
+    (machine) => writeFileSync(machine.path('opt/folder/in'), 'in=2\n'),
+    'changed in',
+  ],
+  'an empty folder that was not there': [(machine) => mkdirSync(machine.path('etc/empty')), 'set e'],
   'a file changed that a link leads to': [
     (machine) => writeFileSync(machine.path('opt/linked'), 'linked=2\n'),
     'changed linked',
@@ -228,7 +246,7 @@ test('the whole inventory is read and sent once a day, whatever rests', async (t
   machine.bench.later(DAY);
   const { read, told } = await machine.run();
   assert.equal(read, true);
-  assert.deepEqual(told.sort(), ['present a', 'present deep', 'present linked', 'present x']);
+  assert.deepEqual(told.sort(), ['present a', 'present deep', 'present in', 'present linked', 'present x']);
 });
 
 test('a source that does not say what it rests on is read every time', async (t) => {
