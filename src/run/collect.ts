@@ -13,6 +13,7 @@ import { agentStore, recoverState, withPresentKey } from './resume.ts';
 import type { SourceOutcome } from './sources.ts';
 import type { AgentState, AgentStore } from './state.ts';
 
+const DAY = 86_400_000;
 const ROOM_HINT =
   'nothing is lost: agents go on where they stopped once there is room. dsac spool stat shows what waits and why; send it, make room, or raise quota in dsac.yaml';
 
@@ -69,9 +70,9 @@ async function unread(
 ): Promise<Reading | undefined> {
   const { basis } = state;
   if (!basis) return undefined;
-  // Once in that time all is read, whatever the files' times say: an inventory to be sent whole, a log like it.
-  const last = basis.items === undefined ? basis.time : state.snapshot;
-  if (elapsed(last, started) >= run.snapshotMs) return undefined;
+  // Once a day all is read, whatever the files' times say; and an inventory when it is to be sent whole.
+  const isSent = basis.items === undefined || elapsed(state.snapshot, started) < run.snapshotMs;
+  if (!isSent || elapsed(basis.time, started) >= DAY) return undefined;
   const by = circumstances(run.origin.identity, { build: run.build, settings: task.settings });
   if (!(await holds(basis, by, started, run.system))) return undefined;
   run.signal.throwIfAborted();

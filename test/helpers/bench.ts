@@ -26,6 +26,8 @@ export class Bench {
   readonly paths: Paths;
   readonly spool: Spool;
   now = new Date('2026-11-24T10:00:00.000Z');
+  /** How often an inventory is sent whole. */
+  snapshotMs = 86_400_000;
   host = 'bench';
   /** Which build of DSAC runs. */
   build = 'one';
@@ -54,7 +56,7 @@ export class Bench {
       spool: this.spool,
       system,
       build: this.build,
-      snapshotMs: 86_400_000,
+      snapshotMs: this.snapshotMs,
       log: silentLog,
       clock: () => this.now,
       signal: new AbortController().signal,

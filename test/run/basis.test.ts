@@ -249,6 +249,17 @@ test('the whole inventory is read and sent once a day, whatever rests', async (t
   assert.deepEqual(told.sort(), ['present a', 'present deep', 'present in', 'present linked', 'present x']);
 });
 
+test('all is read once a day where it is sent whole more seldom, and sent when it is due', async (t) => {
+  const machine = await settled(t);
+  machine.bench.snapshotMs = 7 * DAY;
+  machine.bench.later(DAY);
+  assert.deepEqual(await machine.run(), { read: true, told: [] });
+  machine.bench.later(DAY - 1);
+  assert.equal((await machine.run()).read, false);
+  machine.bench.snapshotMs = DAY;
+  assert.equal((await machine.run()).told.length, 5);
+});
+
 test('a source that does not say what it rests on is read every time', async (t) => {
   const machine = new Machine(t);
   machine.restsOnFiles = false;
