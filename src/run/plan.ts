@@ -29,17 +29,26 @@ export interface DeliverPlan {
   readonly quota: Quota;
 }
 
-/** A key and the plan that was made of what it stands for. */
-type Known = [key: string, plan: unknown];
+/** A key, the plan that was made of what it stands for, and the plan's digest: one letter of it may be a source that nobody would miss. */
+type Known = [key: string, plan: unknown, sha256: string];
 
 /** How many plans are kept: those of cron, and of what people try. */
 const MOST = 8;
 
-/** What is remembered at `path`, the latest first. What cannot be read is made anew. */
+/** SHA-256, hex, of something as JSON. */
+function digest(of: unknown): string {
+  return createHash('sha256').update(JSON.stringify(of)).digest('hex');
+}
+
+function isKnown(one: unknown): one is Known {
+  return Array.isArray(one) && one.length === 3 && digest(one[1]) === one[2];
+}
+
+/** What is remembered at `path`, the latest first. What cannot be read, or is not as it was written, is made anew. */
 async function recall(path: string): Promise<Known[]> {
   try {
     const known: unknown = JSON.parse((await readIfThere(realDisk, path))?.toString() ?? '[]');
-    return Array.isArray(known) ? known.filter((one): one is Known => Array.isArray(one)) : [];
+    return Array.isArray(known) ? known.filter(isKnown) : [];
   } catch {
     return [];
   }
@@ -54,11 +63,11 @@ async function remember(path: string, known: readonly Known[]): Promise<void> {
 
 /** The plan that `make` makes of all that `parts` names; the one at `path` where it was made of the same. Throws what `make` throws. */
 export async function planned<T>(path: string, parts: unknown, make: () => Promise<T>): Promise<T> {
-  const key = createHash('sha256').update(JSON.stringify(parts)).digest('hex');
+  const key = digest(parts);
   const known = await recall(path);
   const found = known.find(([of]) => of === key);
   if (found !== undefined) return found[1] as T;
   const plan = await make();
-  await remember(path, [[key, plan] as Known, ...known].slice(0, MOST));
+  await remember(path, [[key, plan, digest(plan)] as Known, ...known].slice(0, MOST));
   return plan;
 }

@@ -23,6 +23,8 @@ for (const [what, damage] of [
   ['cut', (text: string) => text.slice(0, -10)],
   ['of another form', () => '{"key":"plan"}'],
   ['a list of anything', () => '[1,null,"x"]'],
+  ['another in one letter', (text: string) => text.replace('first', 'fjrst')],
+  ['without their plan', (text: string) => text.replace(',"first"', '')],
 ] as const) {
   test(`remembered plans that are ${what} are made anew`, async (t) => {
     const path = join(temporary(t), 'plan.json');
