@@ -13,8 +13,26 @@ import type { AgentState, BaselineItem } from './shapes.ts';
 
 export type { AgentState, BaselineItem, Basis } from './shapes.ts';
 
-function sha256(bytes: Buffer): string {
+function sha256(bytes: Buffer | string): string {
   return createHash('sha256').update(bytes).digest('hex');
+}
+
+/** What a state ends with: the digest of all before it, as if it ended there. */
+const SEAL = /,"sha256":"([0-9a-f]{64})"\}\n$/;
+
+/** A state as it is written: one letter of it may be a source's name or a cursor's time, which nobody would miss. */
+function sealed(state: AgentState): Buffer {
+  const text = JSON.stringify(state);
+  return Buffer.from(`${text.slice(0, -1)},"sha256":"${sha256(text)}"}\n`);
+}
+
+/** The JSON of a state as it was before it was sealed; one that bears no seal as it is. Throws when it is not what was sealed. */
+function unsealed(text: string): string {
+  const seal = SEAL.exec(text);
+  if (seal === null) return text;
+  const state = `${text.slice(0, seal.index)}}`;
+  if (sha256(state) !== seal[1]) throw new Error('not as it was written');
+  return state;
 }
 
 export type Baseline = Map<string, BaselineItem>;
@@ -61,7 +79,7 @@ export class AgentStore {
     const bytes = await readIfThere(this.#disk, this.#file);
     if (!bytes) return undefined;
     try {
-      const value: unknown = JSON.parse(bytes.toString());
+      const value: unknown = JSON.parse(unsealed(bytes.toString()));
       return isState(value) ? value : (await import('./shapes.ts')).stateSchema.parse(value);
     } catch (error) {
       throw new DsacError('data', `${this.#file} is damaged: ${reasonOf(error)}`, {
@@ -125,7 +143,7 @@ export class AgentStore {
       await this.#disk.sync(this.directory);
       next = { ...next, baseline: name, baseline_sha256: sha256(bytes) };
     }
-    await replace(this.#disk, this.#file, Buffer.from(`${JSON.stringify(next)}\n`));
+    await replace(this.#disk, this.#file, sealed(next));
     for (const name of next.pending) await this.#spool.publish(name);
     return next;
   }

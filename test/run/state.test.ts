@@ -69,6 +69,14 @@ for (const [what, spoil] of [
     (path: string) =>
       writeFileSync(path, readFileSync(path, 'utf8').replace('"a"', '"b"').replace('"seq":2', '"seq":-2')),
   ],
+  [
+    'has one letter changed that still makes sense',
+    (path: string) =>
+      writeFileSync(
+        path,
+        readFileSync(path, 'utf8').replace('"known":["top', '"known":["tip').replace('"a"', '"b"'),
+      ),
+  ],
   ['is gone', (path: string) => rmSync(path)],
 ] as const) {
   test(`P5: an agent whose state or baseline ${what} stops and says how to go on, or begins a new epoch; it never goes on in silence`, async (t) => {
