@@ -70,10 +70,13 @@ export class Receiver {
       this.#gone.abort(new DestinationDown(reason));
       return;
     }
+    const { deliveryTag } = message.fields;
+    // One that was asked for (isEmpty) is heard of after those handed over behind it, and acknowledging a message acknowledges all before it.
+    const behind = this.#waiting.findLastIndex(({ fields }) => fields.deliveryTag < deliveryTag) + 1;
     // A body is a view of a socket's buffer, which would be kept whole for it.
-    this.#waiting.push({ ...message, content: Buffer.from(message.content) });
+    this.#waiting.splice(behind, 0, { ...message, content: Buffer.from(message.content) });
     this.#bytes += message.content.length;
-    this.#handed = message.fields.deliveryTag;
+    this.#handed = Math.max(this.#handed, deliveryTag);
     this.#wake();
   }
 
