@@ -6,6 +6,7 @@ import type { Writable } from 'node:stream';
 import type { Channel, ChannelModel, ConfirmChannel } from 'amqplib';
 import { errorCode, reasonOf } from '../errors.ts';
 import { DestinationDown } from '../plugin/handler.ts';
+import { type Incoming, readAnyProperties } from './frames.ts';
 import { type BrokerOptions, brokerName, endpointOf, tlsOf } from './options.ts';
 import { within } from './wait.ts';
 
@@ -75,6 +76,7 @@ export class Broker {
     this.where = where;
     this.#model = model;
     this.#socket = socket;
+    readAnyProperties(model.connection as unknown as Incoming);
     let reason = 'the broker closed the connection';
     model.on('error', (error) => {
       reason = brokersWords(error);

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { EventEmitter, once } from 'node:events';
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -197,6 +198,35 @@ test('P2: the same batch under a signature that does not hold takes nobody’s p
   );
   assert.deepEqual(digests(whole).sort(), digests([first, second]).sort());
 });
+
+test(
+  'P7: a message whose headers nest deeper than any stack is set aside, and what is behind it arrives',
+  needed,
+  async (t) => {
+    const centre = await Centre.make(t);
+    // Who sends it needs a deeper stack than whoever takes it has.
+    const deep = `
+    const amqplib = await import('amqplib');
+    const connection = await amqplib.connect(process.argv[1]);
+    const channel = await connection.createConfirmChannel();
+    let nested = [];
+    for (let n = 0; n < 10_000; n++) nested = [nested];
+    channel.publish(process.argv[2], 'dsac.logins.x', Buffer.from('deep'), { type: 'dsac.batch.v1', headers: { nested } });
+    await channel.waitForConfirms();
+    await connection.close();`;
+    const args = ['--stack-size=6000', '--input-type=module', '-e', deep, amqpUrl(), centre.own.exchange];
+    const { status, stderr } = spawnSync(process.execPath, args, {
+      cwd: import.meta.dirname,
+      encoding: 'utf8',
+    });
+    assert.equal(status, 0, stderr);
+    const behind = await centre.fill(2);
+    const { messages, batches, corrupt } = await centre.consume();
+    assert.deepEqual({ messages, batches, corrupt }, { messages: 3, batches: 2, corrupt: 1 });
+    assert.deepEqual(centre.arrived().sort(), digests(behind).sort());
+    assert.deepEqual(await centre.left(), { messages: 0, redelivered: 0 });
+  },
+);
 
 test('the same batch twice in a group is spooled once', needed, async (t) => {
   const centre = await Centre.make(t);
