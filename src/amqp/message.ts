@@ -28,6 +28,8 @@ export interface Outgoing {
 /** What a message turned out to hold: batches, and bytes that are none with the reason. */
 export interface Unpacked {
   readonly batches: readonly Batch[];
+  /** How many bytes it unfolded to: who keeps one of its batches keeps all of them in memory. */
+  readonly size: number;
   readonly damages: readonly {
     readonly bytes: Buffer;
     readonly compressed: boolean;
@@ -69,6 +71,7 @@ export async function unpack(
   const compressed = contentEncoding === 'zstd';
   const refuse = (reason: string): Unpacked => ({
     batches: [],
+    size: content.length,
     damages: [{ bytes: content, compressed, reason }],
   });
   if (type !== MESSAGE_TYPE) return refuse(`type: expected ${MESSAGE_TYPE}, the message has ${shown(type)}`);
@@ -82,12 +85,14 @@ export async function unpack(
   }
   const decoded = [...decode(bytes, signatures)];
   const batches = decoded.flatMap(({ batch }) => batch ?? []);
+  const size = bytes.length;
   const reason = damageReason(decoded);
   // Kept as it came: a few bytes can unfold to very many.
   if (compressed && reason !== undefined)
-    return { batches, damages: [{ bytes: content, compressed, reason }] };
+    return { batches, size, damages: [{ bytes: content, compressed, reason }] };
   return {
     batches,
+    size,
     damages: decoded.flatMap(({ damage }) => (damage ? { ...damage, compressed } : [])),
   };
 }

@@ -1,4 +1,5 @@
 /** Turns messages into spool files: batches gathered into segments, what is no batch quarantined. What it has written is durable. */
+import { setImmediate } from 'node:timers/promises';
 import type { Message } from 'amqplib';
 import { type Unpacked, unpack } from '../amqp/message.ts';
 import type { Log } from '../log.ts';
@@ -11,7 +12,7 @@ import type { Spool } from '../spool/spool.ts';
 /** A segment is written once it has this many batches or bytes. */
 const SEGMENT_BATCHES = 500;
 const SEGMENT_BYTES = 8 * 1024 * 1024;
-/** Bytes of unpacked batches after which they are written although their group goes on: a small message may hold very many. */
+/** Bytes that messages unfolded to after which what is in them is written although their group goes on: a small message may hold very many. */
 const MOST_BYTES = 4 * SEGMENT_BYTES;
 
 /** A message and what it turned out to hold. */
@@ -67,10 +68,12 @@ export class Intake {
     for (const message of messages) {
       const unpacked = await unpack(message, 'unverified');
       opened.push({ message, unpacked });
-      for (const batch of unpacked.batches) bytes += batch.bytes.length;
+      bytes += unpacked.size;
       if (bytes < MOST_BYTES) continue;
       await this.#enter(await this.#sound(opened));
       [opened, bytes] = [[], 0];
+      // Unfolding so much takes its time: the broker must hear in between that somebody is here.
+      await setImmediate();
     }
     const batches = await this.#sound(opened);
     this.#seen.clear();

@@ -4,10 +4,12 @@ import { EventEmitter, once } from 'node:events';
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import type { ConfirmChannel, ConsumeMessage, Options } from 'amqplib';
+import { zstdCompressSync } from 'node:zlib';
+import type { ConfirmChannel, ConsumeMessage, Message, Options } from 'amqplib';
 import { pack } from '../../src/amqp/message.ts';
 import { type Log, silentLog } from '../../src/log.ts';
 import { type Consumed, type ConsumeRun, consume, consumeSchema, setUp } from '../../src/run/consume.ts';
+import { Intake } from '../../src/run/intake.ts';
 import type { Batch } from '../../src/spool/batch.ts';
 import { decode } from '../../src/spool/decode.ts';
 import { realDisk } from '../../src/spool/disk.ts';
@@ -227,6 +229,22 @@ test(
     assert.deepEqual(await centre.left(), { messages: 0, redelivered: 0 });
   },
 );
+
+test('P9: small messages that unfold to very much are not all held at once', async (t) => {
+  const spool = new Spool(temporary(t));
+  await spool.create();
+  const intake = new Intake(spool, silentLog, 0);
+  const node = new FakeNode();
+  const messages = Array.from({ length: 5 }, (_, n) => {
+    const { bytes } = node.next('logins', 'log', [plainEvent(n)]);
+    const content = zstdCompressSync(Buffer.concat([bytes, Buffer.alloc(20_000_000)]));
+    return { content, fields: {}, properties: { type: 'dsac.batch.v1', contentEncoding: 'zstd' } } as Message;
+  });
+  const write = await intake.open(messages);
+  assert.equal(intake.count.batches, 4);
+  await write();
+  assert.deepEqual([intake.count.batches, intake.count.corrupt], [5, 5]);
+});
 
 test('the same batch twice in a group is spooled once', needed, async (t) => {
   const centre = await Centre.make(t);
