@@ -27,6 +27,8 @@ interface Consignment {
   readonly file: SpoolFile;
   /** Whether it holds this one batch and nothing else: then the file itself can be set aside. */
   readonly single: boolean;
+  /** Bytes of it in memory, those that the handler does not want among them. */
+  readonly size: number;
   readonly parcels: readonly Parcel[];
 }
 
@@ -111,7 +113,7 @@ export class Round {
       if (!consignment) continue;
       group.push(consignment);
       batches += consignment.parcels.length;
-      bytes += consignment.parcels.reduce((sum, { batch }) => sum + batch.bytes.length, 0);
+      bytes += consignment.size;
       if (batches < (this.#post.handler.group ?? DEFAULT_GROUP) && bytes < GROUP_BYTES) continue;
       await this.#deliver(group);
       [group, batches, bytes] = [[], 0, 0];
@@ -157,7 +159,8 @@ export class Round {
         await this.#run.spool.delivered(file);
         return undefined;
       }
-      return { file, single: decoded.length === 1, parcels };
+      const size = decoded.reduce((sum, { batch }) => sum + (batch?.bytes.length ?? 0), 0);
+      return { file, single: decoded.length === 1, size, parcels };
     } catch (error) {
       this.#skip.add(file.name);
       if (isMissing(error)) return undefined;

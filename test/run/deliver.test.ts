@@ -291,6 +291,27 @@ test('P9: a handler is never given more batches at once than it asks for, howeve
   assert.deepEqual([lots, deliveries[0]!.delivered, yard.ls('queue/one')], [[4, 4, 2], 10, []]);
 });
 
+test('P9: what a handler does not want of its files counts too, as it is held with them', async (t) => {
+  const yard = new Yard(t);
+  await yard.spool.create();
+  const node = new FakeNode();
+  const large = { ...plainEvent(), data: { text: 'x'.repeat(3_000_000) } };
+  for (let n = 0; n < 8; n++) {
+    const [wanted, other] = [node.next('logins', 'log', [plainEvent(n)]), node.next('other', 'log', [large])];
+    await yard.spool.enter(`segment.run.000000000${n}.jsonl`, Buffer.concat([wanted.bytes, other.bytes]));
+  }
+  const sizes: number[] = [];
+  const take: Deliver = async (parcels) => {
+    sizes.push(parcels.length);
+    return parcels.map(() => DELIVERED);
+  };
+  const posts = [post('one', take, { agents: ['logins'] })];
+  // Routed first, so that all of it waits.
+  await yard.run(posts, []);
+  await yard.run(posts);
+  assert.deepEqual(sizes, [3, 3, 2]);
+});
+
 test('a handler that never answers is given up, and what it had stays in its queue', async (t) => {
   const yard = new Yard(t);
   await yard.enter(...batches(1));
