@@ -103,6 +103,11 @@ function* parseEvents(bytes: Buffer, start: number, end: number): Generator<Batc
   for (const line of linesOf(bytes.subarray(start, end))) yield parseEvent(line, `event ${number++}`);
 }
 
+/** Whether a trailer is written as every node writes it. Neither digest nor signature covers its text: what else stood in it would be no node's. */
+function isAsWritten(line: Buffer, { count, sha256, sig }: Trailer): boolean {
+  return line.toString('latin1') === JSON.stringify({ end: 1, count, sha256, sig });
+}
+
 /** Where the lines of a batch lie, and how many of them are events. */
 interface Frame {
   readonly events: number;
@@ -151,6 +156,8 @@ function checked(
   const sha256 = hash('sha256', body, 'hex');
   if (sha256 !== trailer.sha256)
     throw new Error(`sha256: the trailer says ${trailer.sha256}, the bytes give ${sha256}`);
+  if (!isAsWritten(bytes.subarray(trailerAt, end - 1), trailer))
+    throw new Error('trailer: not written as a trailer is');
   const unsigned =
     signatures === 'verified' ? badSignature(header, trailer) : unlikeSignature(header, trailer);
   if (unsigned !== undefined) throw new Error(unsigned);

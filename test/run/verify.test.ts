@@ -115,6 +115,27 @@ test('P6: whichever byte of a batch file is changed, verify finds it without any
   assert.deepEqual(missed, []);
 });
 
+test('P6: what is put into a trailer, which no signature covers, is found', async (t) => {
+  const evidence = new Evidence(t);
+  const file = join(evidence.centre.paths.home, 'copy.jsonl');
+  const sound = evidence.node.next('logins', 'log', [plainEvent()]).bytes.toString();
+  await evidence.centre.spool.create();
+  await evidence.centre.route();
+  for (const [what, instead] of [
+    ['"end":1,', '"end":1,"note":"this never came from the node",'],
+    ['"end":1,', '"end":1, '],
+    ['"end":1,', '"end":1,"count":7,'],
+    ['"count":1,', '"count":1.0,'],
+  ] as const) {
+    writeFileSync(file, sound.replace(what, instead));
+    const { found } = await evidence.verify({ archive: undefined, files: [file] });
+    assert.deepEqual(
+      found.map(({ kind, message }) => [kind, message]),
+      [['damaged', 'trailer: not written as a trailer is']],
+    );
+  }
+});
+
 test('P6: the same signature written in another way is no signature: base64 leaves bits unused at its end', async (t) => {
   const evidence = await filled(t);
   const sound = readFileSync(evidence.heads, 'utf8');
