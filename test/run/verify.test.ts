@@ -318,6 +318,20 @@ test('P6: what is on its way in the spool is not missing from archive or store',
   assert.deepEqual(await evidence.kinds(), []);
 });
 
+test('P6: a batch that lies beside a damaged one in the spool’s corrupt files is not on its way', async (t) => {
+  const evidence = new Evidence(t);
+  const batches = [1, 2].map((n) => evidence.node.next('logins', 'log', [plainEvent(n)]));
+  await evidence.keep(...batches);
+  const { spool } = evidence.centre;
+  const segment = Buffer.concat([...batches.map(({ bytes }) => bytes), Buffer.from('damage\n')]);
+  await spool.enter('segment.run.0000000001.jsonl', segment);
+  await evidence.centre.route();
+  for await (const file of spool.files('queue', 'all')) await spool.delivered(file);
+  assert.deepEqual(await evidence.kinds(), []);
+  evidence.rewrite(evidence.segments[0]!, ([first]) => [first!.bytes]);
+  assert.deepEqual(await evidence.kinds(), ['taken logins 2']);
+});
+
 test('P6: a file that is no segment is told, and an index that cannot be read', async (t) => {
   const evidence = await filled(t);
   const folder = join(evidence.segments[0]!, '..');

@@ -117,10 +117,11 @@ async function totalSize(roots: readonly string[]): Promise<number> {
   return total;
 }
 
-/** Notes the batches that lie in the central spool: they are on their way, not missing. */
+/** Notes the batches that lie in the central spool: they are on their way, not missing. What is whole in `corrupt` has gone on beside what is damaged there. */
 async function noteWaiting(ledger: Ledger, root: string): Promise<void> {
   const spool = new Spool(root);
   for await (const file of spool.everything()) {
+    if (file.state === 'corrupt') continue;
     try {
       for (const { batch } of await spool.open(file.path)) if (batch) ledger.waits(headOf(batch));
     } catch (error) {
