@@ -66,3 +66,34 @@ onEachStore('P6: a batch that the store lacks, or names by another digest, is fo
   await store.db.deleteFrom('batches').where('agent', '=', 'receipts').execute();
   assert.deepEqual(await verify(), ['store logins 1', 'store logins 1', 'store receipts 1']);
 });
+
+onEachStore(
+  'P9: of a batch with very many events few are held at once, and each is compared',
+  async (t, store) => {
+    const evidence = new Evidence(t);
+    const batch = evidence.node.next(
+      'logins',
+      'log',
+      Array.from({ length: 12_000 }, (_, n) => plainEvent(n)),
+    );
+    await evidence.keep(batch);
+    await store.load([batch]);
+    let most = 0;
+    const db = store.db.withPlugin({
+      transformQuery: ({ node }) => node,
+      transformResult: async ({ result }) => {
+        most = Math.max(most, result.rows.length);
+        return result;
+      },
+    });
+    const own: Store = Object.assign(Object.create(store), { db, close: async () => {} });
+    const verify = (): Promise<string[]> =>
+      evidence.kinds({ store: { open: async () => own, expects: () => true } });
+    assert.deepEqual(await verify(), []);
+    assert.ok(most > 1000 && most <= 5000, `${most} rows at once`);
+    await store.db.updateTable('events').set({ action: 'other' }).where('idx', '=', 11_000).execute();
+    assert.deepEqual(await verify(), ['store logins 1']);
+    await store.db.deleteFrom('events').where('idx', '=', 11_000).execute();
+    assert.deepEqual(await verify(), ['store logins 1']);
+  },
+);

@@ -1,5 +1,5 @@
 /** The store against the archive: each batch's row and its events, and the inventories that they add up to. */
-import { createHash } from 'node:crypto';
+import { createHash, type Hash } from 'node:crypto';
 import { sql } from 'kysely';
 import type { Batch, StreamKey } from '../../spool/batch.ts';
 import { digestAgrees } from '../../store/completeness.ts';
@@ -9,7 +9,7 @@ import { type Finding, placed, type Row } from './findings.ts';
 import type { Ledger } from './ledger.ts';
 
 const PAGE = 500;
-/** Rows of events that are read at once, unless one batch has more. */
+/** Rows of events that are read at once. */
 const MOST_EVENTS = 5000;
 
 interface Stored extends StreamKey {
@@ -37,15 +37,17 @@ const NOT_STORED = `
 
 type EventRow = Omit<ReturnType<typeof eventRow>, 'batch' | 'node' | 'agent' | 'derived'>;
 
+function addRow(hash: Hash, row: EventRow): void {
+  const { idx, time, since, collected, action, item, source, before_json, after_json, by_json, data_json } =
+    row;
+  const json = [before_json, after_json, by_json, data_json];
+  hash.update(`${JSON.stringify([idx, time, since, collected, action, item, source, ...json])}\n`);
+}
+
 /** A digest of events as the store holds them, row after row. */
 function digestOf(rows: Iterable<EventRow>): string {
   const hash = createHash('sha256');
-  for (const row of rows) {
-    const { idx, time, since, collected, action, item, source, before_json, after_json, by_json, data_json } =
-      row;
-    const json = [before_json, after_json, by_json, data_json];
-    hash.update(`${JSON.stringify([idx, time, since, collected, action, item, source, ...json])}\n`);
-  }
+  for (const row of rows) addRow(hash, row);
   return hash.digest('hex');
 }
 
@@ -53,11 +55,16 @@ function digestOf(rows: Iterable<EventRow>): string {
 export function contentOf(batch: Batch): string | undefined {
   const { kind } = batch.header;
   if (kind !== 'changes' && kind !== 'log') return undefined;
-  return digestOf(Array.from(batch.events(), (event, idx) => eventRow({ id: 0, batch }, event, idx)));
+  return digestOf(batch.events().map((event, idx) => eventRow({ id: 0, batch }, event, idx)));
 }
 
-/** Of each batch how many rows of events there are, and their digest. */
-type Contents = Map<number, { readonly rows: number; readonly content?: string }>;
+/** How many rows of events there are, and their digest. */
+interface Content {
+  readonly rows: number;
+  readonly content?: string;
+}
+
+type Contents = Map<number, Content>;
 
 async function eventsOf(store: Store, ids: readonly number[], contents: Contents): Promise<void> {
   if (ids.length === 0) return;
@@ -73,11 +80,35 @@ async function eventsOf(store: Store, ids: readonly number[], contents: Contents
     contents.set(batch, { rows: events.length, content: digestOf(events) });
 }
 
-/** What the store holds of the events of a page of batches, `MOST_EVENTS` at a time or those of one batch. */
+/** The events of a batch that has more than are read at once. */
+async function manyEventsOf(store: Store, id: number): Promise<Content> {
+  const hash = createHash('sha256');
+  for (let [rows, last] = [0, -1]; ; ) {
+    const page = await store.db
+      .selectFrom('events')
+      .selectAll()
+      .where('batch', '=', id)
+      .where('derived', '=', 0)
+      .where('idx', '>', last)
+      .orderBy('idx')
+      .limit(MOST_EVENTS)
+      .execute();
+    for (const row of page) addRow(hash, row);
+    rows += page.length;
+    if (page.length < MOST_EVENTS) return { rows, content: hash.digest('hex') };
+    last = page.at(-1)!.idx;
+  }
+}
+
+/** What the store holds of the events of a page of batches, `MOST_EVENTS` at a time. */
 async function readContents(store: Store, page: readonly Stored[]): Promise<Contents> {
   const contents: Contents = new Map();
   let [ids, events]: [number[], number] = [[], 0];
   for (const row of page) {
+    if (row.events > MOST_EVENTS && row.kind !== 'snapshot') {
+      contents.set(row.id, await manyEventsOf(store, row.id));
+      continue;
+    }
     if (events + row.events > MOST_EVENTS) {
       await eventsOf(store, ids, contents);
       [ids, events] = [[], 0];
