@@ -87,14 +87,11 @@ export async function unpack(
   const batches = decoded.flatMap(({ batch }) => batch ?? []);
   const size = bytes.length;
   const reason = damageReason(decoded);
-  // Kept as it came: a few bytes can unfold to very many.
-  if (compressed && reason !== undefined)
+  const bad = decoded.flatMap(({ damage }) => damage ?? []);
+  // Kept as it came: a few bytes can unfold to very many, and one message can be damaged in more places than there is room for files.
+  if (reason !== undefined && (compressed || bad.length > 1))
     return { batches, size, damages: [{ bytes: content, compressed, reason }] };
-  return {
-    batches,
-    size,
-    damages: decoded.flatMap(({ damage }) => (damage ? { ...damage, compressed } : [])),
-  };
+  return { batches, size, damages: bad.map((damage) => ({ ...damage, compressed })) };
 }
 
 /** A property that anyone may have set, short and quoted; what is no text is only named, as it may throw when it is made one. */

@@ -79,6 +79,18 @@ test('damage beside a batch in one message does not cost the batch', async () =>
   );
 });
 
+test('P9: a message that is damaged in many places is kept once', async () => {
+  const content = Buffer.concat(
+    Array.from({ length: 100 }, () => [small.bytes, Buffer.from('junk\n')]).flat(),
+  );
+  const { batches, damages } = await unpack({ content, properties: properties({}) });
+  assert.equal(batches.length, 100);
+  assert.deepEqual(
+    damages.map(({ bytes, reason }) => [bytes.length, /and 92 more$/.test(reason)]),
+    [[content.length, true]],
+  );
+});
+
 test('P9: a damaged message is kept as it came, not as the much that it unfolds to', async () => {
   const content = zstdCompressSync(Buffer.concat([small.bytes, Buffer.alloc(10_000_000), small.bytes]));
   const { batches, damages } = await unpack({ content, properties: properties({ contentEncoding: 'zstd' }) });
