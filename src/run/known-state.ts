@@ -18,6 +18,8 @@ const KEYS = [
   'known',
   'cursors',
   'pending',
+  'staged_in',
+  'astray',
   'basis',
 ].join();
 const BASIS_KEYS = new Set(['by', 'time', 'until', 'stamps', 'sources', 'items']);
@@ -114,6 +116,8 @@ export function isState(value: unknown): value is AgentState {
     isShape(value.cursors) &&
     isPlain(value.cursors) &&
     isListOf(value.pending, isText) &&
+    (value.staged_in === null || Number.isSafeInteger(value.staged_in)) &&
+    isListOf(value.astray, isText) &&
     isBasisOrNull(value.basis)
   );
 }

@@ -46,6 +46,10 @@ export const stateSchema = z.strictObject({
   cursors: z.record(z.string(), z.json()),
   /** Batches that are committed but may still lie in `tmp`. */
   pending: z.array(z.string()),
+  /** Inode of the `tmp` that they were written to; null where it is not known. */
+  staged_in: z.int().nullable().default(null),
+  /** Batches committed earlier that were looked for in another `tmp` than theirs: they may come back with it. */
+  astray: z.array(z.string()).default([]),
   /** What the last reading rests on, where it rests on files alone. */
   basis: basisSchema.nullable().default(null),
 });

@@ -35,6 +35,15 @@ function unsealed(text: string): string {
   return state;
 }
 
+/** How many batches that may come back are remembered. */
+const MOST_ASTRAY = 1000;
+
+function takenAway(path: string): DsacError {
+  return new DsacError('io', `${path} was taken away while it was written to`, {
+    hint: 'nothing is lost as long as it comes back: is its file system mounted?',
+  });
+}
+
 export type Baseline = Map<string, BaselineItem>;
 
 /** A batch ready to be committed: its file name in the spool and its bytes. */
@@ -50,6 +59,8 @@ export class AgentStore {
   readonly #spool: Spool;
   /** `<agent>.<node>.`: how the names of this agent's batches start. */
   readonly #prefix: string;
+  /** Inode of `tmp` when the first of the batches was staged that the next commit names. */
+  #stagedIn: number | undefined;
 
   constructor(directory: string, spool: Spool, prefix: string) {
     this.directory = directory;
@@ -65,14 +76,32 @@ export class AgentStore {
   /** The state, after finishing or undoing what a crash left half-done. Undefined when there is none. */
   async recover(): Promise<AgentState | undefined> {
     await this.#disk.mkdir(this.directory);
-    const state = await this.#read();
-    await this.#spool.sweep(this.#prefix, new Set(state?.pending));
-    for (const name of state?.pending ?? []) await this.#spool.publish(name);
+    const read = await this.#read();
+    await this.#spool.sweep(this.#prefix, new Set([...(read?.pending ?? []), ...(read?.astray ?? [])]));
+    const state = read && { ...read, astray: await this.#publishLeft(read) };
     for await (const name of this.#disk.list(this.directory)) {
       const stale = name.startsWith('baseline.') && name !== state?.baseline;
       if (stale) await unlessDone(this.#disk.unlink(join(this.directory, name)), 'ENOENT');
     }
     return state;
+  }
+
+  /**
+   * Moves what is committed and still lies in `tmp` to `new`; answers what may yet have to be. What is not there an earlier try has moved, unless this
+   * is not the `tmp` that it was written to: a file system that is away, or was.
+   */
+  async #publishLeft({ pending, staged_in, astray }: AgentState): Promise<string[]> {
+    const before = await this.#tmpInode();
+    const missing: string[] = [];
+    for (const name of pending) if (!(await this.#spool.publish(name))) missing.push(name);
+    const after = await this.#tmpInode();
+    const left = staged_in === null || (before === staged_in && after === staged_in) ? [] : missing;
+    for (const name of astray) if (!(await this.#spool.publish(name))) left.push(name);
+    return left.slice(0, MOST_ASTRAY);
+  }
+
+  async #tmpInode(): Promise<number | undefined> {
+    return (await this.#disk.stat(this.#spool.directory('tmp')))?.inode;
   }
 
   async #read(): Promise<AgentState | undefined> {
@@ -114,11 +143,13 @@ export class AgentStore {
 
   /** Writes a batch durably to where nothing reads it: it counts once a commit names it. */
   async stage({ name, bytes }: SpooledBatch): Promise<void> {
+    this.#stagedIn ??= await this.#tmpInode();
     await this.#spool.stage(name, bytes);
   }
 
   /** Removes what was staged and will not be committed. */
   async unstage(): Promise<void> {
+    this.#stagedIn = undefined;
     await this.#spool.sweep(this.#prefix, new Set());
   }
 
@@ -133,7 +164,12 @@ export class AgentStore {
     staged: readonly string[] = [],
   ): Promise<AgentState> {
     for (const batch of batches) await this.stage(batch);
-    let next: AgentState = { ...state, pending: [...staged, ...batches.map(({ name }) => name)] };
+    const names = [...staged, ...batches.map(({ name }) => name)];
+    const stagedIn = this.#stagedIn;
+    this.#stagedIn = undefined;
+    if (names.length > 0 && (await this.#tmpInode()) !== stagedIn)
+      throw takenAway(this.#spool.directory('tmp'));
+    let next: AgentState = { ...state, pending: names, staged_in: stagedIn ?? null };
     if (baseline) {
       const name = `baseline.${state.epoch}.${state.seq}.jsonl`;
       const lines = Array.from(baseline.values(), (item) => `${JSON.stringify(item)}\n`);
@@ -144,7 +180,8 @@ export class AgentStore {
       next = { ...next, baseline: name, baseline_sha256: sha256(bytes) };
     }
     await replace(this.#disk, this.#file, sealed(next));
-    for (const name of next.pending) await this.#spool.publish(name);
+    for (const name of names)
+      if (!(await this.#spool.publish(name))) throw takenAway(join(this.#spool.directory('tmp'), name));
     return next;
   }
 }
@@ -164,6 +201,8 @@ export function firstState(root: string, epoch: string): AgentState {
     known: [],
     cursors: {},
     pending: [],
+    staged_in: null,
+    astray: [],
     basis: null,
   };
 }

@@ -26,6 +26,8 @@ const state = fc.record({
     fc.jsonValue().filter((value) => !JSON.stringify(value).includes('__proto__')),
   ),
   pending: fc.array(fc.string()),
+  staged_in: orNull(fc.nat()),
+  astray: fc.array(fc.string()),
   basis: orNull(
     fc.record(
       {

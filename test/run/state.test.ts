@@ -1,11 +1,11 @@
 /** What an agent remembers, against clocks that jump and disks that spoil it. */
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, renameSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import * as z from 'zod';
 import { type Agent, defineInventory } from '../../src/plugin/agent.ts';
-import { NoReceipt } from '../../src/run/receipt.ts';
+import { type AgentOutcome, NoReceipt } from '../../src/run/receipt.ts';
 import { Bench } from '../helpers/bench.ts';
 import { tree } from '../helpers/tree.ts';
 
@@ -145,4 +145,34 @@ test('P5: a machine that was renamed, or cloned and given an id of its own, says
   writeFileSync(join(rootfs, 'etc/machine-id'), 'bbbb\n');
   assert.deepEqual(await was(), { machine });
   assert.equal(await was(), undefined);
+});
+
+test('P2: a committed batch that lies in a tmp which is away for a run is published when it is back', async (t) => {
+  const bench = new Bench(t);
+  const { spool } = bench;
+  const things: Record<string, number> = { a: 1 };
+  const change = async (): Promise<AgentOutcome> => {
+    things[`b${Object.keys(things).length}`] = 1;
+    bench.later(HOUR);
+    return bench.run(shelf(things));
+  };
+  const seqs = (): number[] => bench.batches('shelf').map(({ header }) => header.seq);
+  await bench.run(shelf(things));
+  const publish = spool.publish.bind(spool);
+  spool.publish = async (name) => {
+    if (name.startsWith('shelf.') && !readdirSync(spool.directory('new')).includes(name))
+      throw new Error('the disk went away');
+    return publish(name);
+  };
+  assert.equal((await change()).outcome, 'failed');
+  spool.publish = publish;
+  assert.deepEqual(seqs(), [1]);
+  const tmp = spool.directory('tmp');
+  renameSync(tmp, `${tmp}.away`);
+  assert.equal((await change()).outcome, 'ok');
+  assert.deepEqual(seqs(), [1, 3]);
+  rmSync(tmp, { recursive: true });
+  renameSync(`${tmp}.away`, tmp);
+  assert.equal((await change()).outcome, 'ok');
+  assert.deepEqual(seqs(), [1, 2, 3, 4]);
 });
