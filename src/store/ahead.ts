@@ -75,7 +75,7 @@ export async function loadAhead(
     .filter((one) => aheadBy(one.told, now) > 0);
   if (told.length === 0) return;
   const known: AheadRow[] = [];
-  for (const nodes of inPieces([...new Set(told.map(({ owner }) => owner.node))])) {
+  for (const nodes of inPieces(db, [...new Set(told.map(({ owner }) => owner.node))])) {
     const query = db.selectFrom('ahead').selectAll().where('node', 'in', nodes);
     known.push(...(await query.where('day', '=', now.slice(0, 10)).execute()));
   }

@@ -28,7 +28,7 @@ export function beside(key: Key, step: number): Key {
 /** The batches of these keys, and those right before and behind them, that are in the store. */
 export async function findKnown(db: Kysely<Tables>, keys: readonly Key[]): Promise<Map<string, Known>> {
   const known = new Map<string, Known>();
-  for (const piece of inPieces(keys)) {
+  for (const piece of inPieces(db, keys)) {
     const rows = await db
       .selectFrom('batches')
       .select(['node', 'agent', 'epoch', 'seq', 'sha256', 'prev', 'time'])

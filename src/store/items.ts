@@ -195,7 +195,10 @@ async function groundFor(
   const found = (await rows.where('to_batch', 'is', null).execute()).map(itemRow);
   const open = new Set(found.map(({ item }) => item));
   const named = new Set(steps.flatMap((step) => [...step.items.keys()]));
-  for (const keys of inPieces([...named].filter((item) => !open.has(item)))) {
+  for (const keys of inPieces(
+    db,
+    [...named].filter((item) => !open.has(item)),
+  )) {
     found.push(...(await rows.where('item', 'in', keys).execute()).map(itemRow));
   }
   return { last: lastRows(found), mismatch: undefined, snapshotSeen: false, previous: null };
@@ -238,7 +241,7 @@ async function readChanges(
   ids: readonly number[],
 ): Promise<Map<number, Map<string, Held | null>>> {
   const changes = new Map<number, Map<string, Held | null>>();
-  for (const piece of inPieces(ids)) {
+  for (const piece of inPieces(db, ids)) {
     const events = await db
       .selectFrom('events')
       .select(['batch', 'item', 'source', 'after_json'])
@@ -263,7 +266,7 @@ async function rewind(
   undone: ReadonlySet<number>,
   history: readonly ItemRow[],
 ): Promise<Ground> {
-  for (const ids of inPieces([...undone])) {
+  for (const ids of inPieces(db, [...undone])) {
     await db.deleteFrom('events').where('batch', 'in', ids).where('derived', '=', 1).execute();
     await db
       .deleteFrom('items')
@@ -335,7 +338,7 @@ async function write(db: Kysely<Tables>, owner: Owner, folded: Folded): Promise<
 
 /** Closes rows that end with the same batch at the same time. */
 async function close(db: Kysely<Tables>, { node, agent }: Owner, rows: readonly ItemRow[]): Promise<void> {
-  for (const piece of inPieces(rows)) {
+  for (const piece of inPieces(db, rows)) {
     await db
       .updateTable('items')
       .set({ to_batch: piece[0]!.toBatch, valid_to: piece[0]!.validTo })

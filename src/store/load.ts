@@ -47,7 +47,7 @@ async function lockNodes(
   });
   await upsertRows(db, dialect, 'nodes', rows, { keys: ['node'], update: [] });
   if (dialect === 'mysql') {
-    for (const piece of inPieces(nodes)) {
+    for (const piece of inPieces(db, nodes)) {
       await sql`select node from nodes where node in (${sql.join(piece)}) order by node for update`.execute(
         db,
       );
@@ -89,7 +89,7 @@ async function insertBatches(
     })),
   );
   const ids = new Map<string, number>();
-  for (const piece of inPieces(batches)) {
+  for (const piece of inPieces(db, batches)) {
     const rows = await db
       .selectFrom('batches')
       .select(['id', 'node', 'agent', 'epoch', 'seq'])
@@ -165,7 +165,7 @@ async function updateNodes(
   const headers = fresh.map(({ batch }) => batch.header);
   const byNode = Map.groupBy(headers, ({ node }) => node);
   const rows: Insertable<Tables['nodes']>[] = [];
-  for (const nodes of inPieces([...byNode.keys()])) {
+  for (const nodes of inPieces(db, [...byNode.keys()])) {
     const known = await db.selectFrom('nodes').selectAll().where('node', 'in', nodes).execute();
     for (const row of known) {
       for (const header of byNode.get(row.node) ?? []) {

@@ -27,7 +27,7 @@ export async function rewindMismatches(
   undone: readonly number[],
 ): Promise<Mismatch | undefined> {
   const { node, agent } = owner;
-  for (const ids of inPieces(undone)) {
+  for (const ids of inPieces(db, undone)) {
     await db
       .deleteFrom('mismatches')
       .where('node', '=', node)

@@ -34,18 +34,19 @@ function namedBy(fresh: readonly Loadable[], now: string): NamedHead[] {
   return [...heads.values()];
 }
 
-/** The rows of a table at these places, 200 to a question. */
+/** The rows of a table at these places, some hundred to a question. */
 async function rowsAt<T>(
+  db: Kysely<Tables>,
   places: readonly Place[],
   ask: (piece: readonly Place[]) => Promise<T[]>,
 ): Promise<T[]> {
   const rows: T[] = [];
-  for (const piece of inPieces(places)) rows.push(...(await ask(piece)));
+  for (const piece of inPieces(db, places)) rows.push(...(await ask(piece)));
   return rows;
 }
 
 async function digestsAt(db: Kysely<Tables>, places: readonly Place[]): Promise<Map<string, string>> {
-  const rows = await rowsAt(places, (piece) =>
+  const rows = await rowsAt(db, places, (piece) =>
     db
       .selectFrom('batches')
       .select(['node', 'agent', 'epoch', 'seq', 'sha256'])
@@ -60,7 +61,7 @@ function pick({ node, agent, epoch, seq }: Place): Place {
 }
 
 async function namedAt(db: Kysely<Tables>, places: readonly Place[]): Promise<NamedHead[]> {
-  return rowsAt(places, (piece) =>
+  return rowsAt(db, places, (piece) =>
     db
       .selectFrom('named_heads')
       .selectAll()

@@ -66,7 +66,7 @@ async function previousOf(db: Kysely<Tables>, ranges: readonly Range[]): Promise
 /** The ranges in the store that end right before one of these or begin right behind it. */
 async function neighboursOf(db: Kysely<Tables>, ranges: readonly Range[]): Promise<Range[]> {
   const found = new Map<string, Range>();
-  for (const piece of inPieces(ranges)) {
+  for (const piece of inPieces(db, ranges)) {
     for (const row of [...(await previousOf(db, piece)), ...(await nextOf(db, piece))])
       found.set(`${keyOfStream(row)} ${row.first_seq}`, row);
   }

@@ -58,7 +58,7 @@ export async function loadReceipts(
     runs.map(({ run }) => run),
   );
   const newest = new Map<string, AgentRow>();
-  for (const nodes of inPieces([...new Set(runs.map(({ run }) => run.node))])) {
+  for (const nodes of inPieces(db, [...new Set(runs.map(({ run }) => run.node))])) {
     const rows = await db.selectFrom('agents').selectAll().where('node', 'in', nodes).execute();
     for (const row of rows) newest.set(`${row.node} ${row.agent}`, row);
   }

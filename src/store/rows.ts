@@ -1,11 +1,11 @@
 /** Writes many rows with few statements, the same on both databases. */
 import { setImmediate } from 'node:timers/promises';
-import { CompiledQuery, type Insertable, type Kysely } from 'kysely';
+import { CompiledQuery, type Insertable, type Kysely, SqliteAdapter } from 'kysely';
 import type { DialectName } from './ddl.ts';
 import type { Tables } from './tables.ts';
 
 /** SQLite takes at most 32,766 parameters in a statement, and each costs it time to prepare. */
-const MAX_ROWS = 500;
+const MAX_ROWS = 512;
 /** Well below MySQL's smallest usual max_allowed_packet (4 MiB), escapes included; a single longer row goes alone. */
 const MAX_CHARACTERS = 1024 * 1024;
 /** Most keys in one IN list or OR chain; SQLite allows expressions 1,000 deep. */
@@ -35,9 +35,26 @@ function* chunks(rows: Iterable<Row>): Generator<Row[]> {
   if (chunk.length > 0) yield chunk;
 }
 
+/**
+ * How much of what is left goes into one statement. SQLite, which keeps statements compiled (sqlite.ts), is asked in powers of two: a statement for every number there is
+ * would take memory by tens of megabytes, and be compiled anew nearly each time. A server has each statement's way there and back in their stead.
+ */
+function atOnce(db: Kysely<Tables>, left: number, most: number): number {
+  const count = Math.min(left, most);
+  return db.getExecutor().adapter instanceof SqliteAdapter ? 2 ** Math.floor(Math.log2(count)) : count;
+}
+
+function* cut<T>(db: Kysely<Tables>, all: readonly T[], most: number): Generator<T[]> {
+  for (let at = 0; at < all.length; ) {
+    const count = atOnce(db, all.length - at, most);
+    yield all.slice(at, at + count);
+    at += count;
+  }
+}
+
 /** Pieces of a list of keys, short enough for one IN list. */
-export function* inPieces<T>(keys: readonly T[]): Generator<T[]> {
-  for (let at = 0; at < keys.length; at += MAX_KEYS) yield keys.slice(at, at + MAX_KEYS);
+export function inPieces<T>(db: Kysely<Tables>, keys: readonly T[]): Generator<T[]> {
+  return cut(db, keys, MAX_KEYS);
 }
 
 function insertion(table: string, rows: readonly Row[], onClash: string): CompiledQuery {
@@ -63,11 +80,13 @@ async function insert(
 ): Promise<void> {
   let before: Promise<unknown> | undefined;
   for (const chunk of chunks(rows)) {
-    const statement = insertion(table, chunk, onClash);
-    await before;
-    before = db.executeQuery(statement);
-    // What it rejects with is thrown when it is waited for.
-    before.catch(() => {});
+    for (const piece of cut(db, chunk, MAX_ROWS)) {
+      const statement = insertion(table, piece, onClash);
+      await before;
+      before = db.executeQuery(statement);
+      // What it rejects with is thrown when it is waited for.
+      before.catch(() => {});
+    }
     await setImmediate();
   }
   await before;

@@ -17,7 +17,7 @@ export class Streams {
 
   static async read(db: Kysely<Tables>, nodes: readonly string[]): Promise<Streams> {
     const streams = new Streams();
-    for (const piece of inPieces(nodes)) {
+    for (const piece of inPieces(db, nodes)) {
       const rows = await db.selectFrom('streams').selectAll().where('node', 'in', piece).execute();
       for (const row of rows) streams.#rows.set(keyOfStream(row), row);
     }
