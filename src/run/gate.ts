@@ -112,7 +112,14 @@ export class CentralGate implements Gate {
         `signed by another key than node ${node} has: known ${expected}, here ${key}; if the node was given a new key: ${trustHint(node, key)}; if not, someone else signs in its name`,
       );
     }
-    this.#learn(header, chain.slice(from + 1), 'rotated', known);
+    const followers = chain.slice(from + 1);
+    // Batches carry the links: who has a revoked key can show that the key before had signed for it.
+    const revoked = followers.find((one) => known.standing(node, one).is === 'revoked');
+    if (revoked !== undefined)
+      return forgery(
+        `signed by key ${key}, for which key ${revoked} signed, which is revoked for node ${node}; if the node was given a new key: ${trustHint(node, key)}`,
+      );
+    this.#learn(header, followers, 'rotated', known);
     return undefined;
   }
 

@@ -147,6 +147,28 @@ test('P6: a chain that a retired or revoked key signs, or that does not verify, 
   assert.equal((await centre.route()).forged, 1, 'a revoked key');
 });
 
+test('P6: a revoked key makes no other key trusted, though the key before it had signed for it', async (t) => {
+  const centre = new Centre(t);
+  const node = new FakeNode();
+  await centre.enter(node.next('logins', 'log', [plainEvent(1)]));
+  await centre.route();
+  node.rotate();
+  await centre.enter(node.next('logins', 'log', [plainEvent(2)]));
+  await centre.route();
+  const stolen = node.publicKey;
+  await sayOfKey(centre.paths, { node: node.node, key: stolen, how: 'revoked' }, centre.now);
+  const thief = new FakeNode();
+  [thief.key, thief.publicKey, thief.succession] = [node.key, stolen, node.succession];
+  thief.rotate();
+  await centre.enter(thief.next('users', 'log', [plainEvent(3)]));
+  assert.equal((await centre.route()).forged, 1);
+  assert.match(centre.reasons('corrupt')[0]!, new RegExp(`which is revoked for node ${node.node}`));
+  assert.equal(centre.known().at(-1), `${node.node} ${stolen} revoked`);
+  await sayOfKey(centre.paths, { node: node.node, key: thief.publicKey, how: 'pinned' }, centre.now);
+  await centre.release();
+  assert.equal((await centre.route()).routed, 1, 'once a person says that the key is the node’s');
+});
+
 test('P6: batches are countersigned before any handler has them, in a chain that goes on across months and crashes', async (t) => {
   const centre = new Centre(t);
   const node = new FakeNode();
