@@ -6,7 +6,7 @@ import { type ChildProcess, type ChildProcessWithoutNullStreams, spawn } from 'n
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises';
 import { errorCode } from '../errors.ts';
 import { text } from './text.ts';
 
@@ -17,6 +17,8 @@ const MAX_LINE = 16 * 1024 * 1024;
 const KILL_AFTER = 2_000;
 /** How long to wait after the end for the rest of what it wrote, in ms. */
 const OUTPUT_GRACE = 500;
+/** Most that a program may have written and nobody has read when it ends, in bytes: what a pipe or socket holds. */
+const UNREAD = 1024 * 1024;
 
 export interface ExecutableRun {
   /** Absolute path, then arguments. No shell is involved. */
@@ -86,11 +88,19 @@ export async function runExecutable(run: ExecutableRun): Promise<ExecutableEnd> 
   return ended;
 }
 
-/** Ends the output of a program that has ended, once nothing more of it comes: what left its process group may hold the pipe open for ever. */
+/**
+ * Ends the output of a program that has ended, once all that it wrote was read: what left its process group may hold the pipe open for ever, and write to it.
+ * A reader that was held up may not have looked into the pipe for as long: it is empty when a turn of the loop, in which it is looked into, brings nothing.
+ */
 async function letGo(stdout: Socket): Promise<void> {
-  for (let before = -1; !stdout.destroyed; before = stdout.bytesRead) {
-    if (stdout.bytesRead === before && stdout.readableLength === 0) stdout.destroy();
-    else await sleep(OUTPUT_GRACE, undefined, { ref: false });
+  const most = stdout.bytesRead + UNREAD;
+  while (!stdout.destroyed) {
+    await sleep(OUTPUT_GRACE, undefined, { ref: false });
+    const [before, waiting] = [stdout.bytesRead, stdout.readableLength];
+    await turn();
+    await turn();
+    const isEmpty = stdout.bytesRead === before && waiting === 0 && stdout.readableLength === 0;
+    if (isEmpty || stdout.bytesRead - stdout.readableLength > most) stdout.destroy();
   }
 }
 

@@ -2,7 +2,9 @@ import assert from 'node:assert/strict';
 import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { setImmediate, setTimeout } from 'node:timers/promises';
 import exec from '../../agents/exec.ts';
+import { System } from '../../src/host/system.ts';
 import type { Agent } from '../../src/plugin/agent.ts';
 import { Bench } from '../helpers/bench.ts';
 import { temporary } from '../helpers/tree.ts';
@@ -89,6 +91,29 @@ test('a process that it leaves behind does not hold the run', async (t) => {
   process.kill(Number(readFileSync(`${leaves}.pid`, 'utf8')));
   assert.deepEqual([outcome, items], ['ok', 1]);
   assert.ok(Date.now() - started < 20_000);
+});
+
+test('P5: what it wrote before it ended is read to its end, however late that is', async () => {
+  let lines = 0;
+  for await (const _ of new System('/').lines('/bin/sh', ['-c', 'seq 1 30000'])) {
+    if (++lines % 4000 !== 1) continue;
+    await setTimeout(lines === 1 ? 200 : 0);
+    await setImmediate();
+    for (const start = Date.now(); Date.now() - start < 600; );
+  }
+  assert.equal(lines, 30_000);
+});
+
+test('a process that it leaves behind does not hold the run by writing on', async (t) => {
+  for (const write of ['while echo y; do sleep 0.1; done', 'exec yes']) {
+    const started = Date.now();
+    const pid = join(temporary(t), 'pid');
+    let lines = 0;
+    const left = `setsid sh -c 'echo $$ > ${pid}; ${write}' & sleep 0.3`;
+    for await (const _ of new System('/').lines('/bin/sh', ['-c', left])) lines++;
+    process.kill(Number(readFileSync(pid, 'utf8')));
+    assert.ok(lines > 0 && Date.now() - started < 20_000, write);
+  }
 });
 
 test('a line that is not what it should be is named', async (t) => {
