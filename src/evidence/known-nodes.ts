@@ -69,6 +69,8 @@ export type Standing =
 /** The known keys, read once; what is learned is kept in memory until `save`. */
 export class KnownNodes {
   readonly path: string;
+  /** What told the file apart when it was read, or written to from here. */
+  #mark = '';
   readonly #keys = new Map<string, KnownKey[]>();
   #learned: KnownKey[] = [];
 
@@ -79,6 +81,7 @@ export class KnownNodes {
   /** Reads `known_nodes` in a folder; nothing is known when it is not there. Throws a `config` error that names file and line. */
   static async read(folder: string): Promise<KnownNodes> {
     const known = new KnownNodes(join(folder, 'known_nodes'));
+    known.#mark = await markOf(known.path);
     const text = (await readIfThere(realDisk, known.path))?.toString() ?? '';
     const lines = text.split('\n');
     for (const [index, line] of lines.entries()) {
@@ -145,23 +148,35 @@ export class KnownNodes {
     this.#learned.push(key);
   }
 
-  /** Writes what was learned to the end of the file, durably. */
+  /**
+   * Writes what was learned to the end of the file, durably. Throws `tempfail` where someone has changed the file since it was read: what was learned may not
+   * hold by what it says now, and a line at the end would count for more than theirs.
+   */
   async save(): Promise<void> {
     if (this.#learned.length === 0) return;
-    await appendKnown(this.path, this.#learned);
+    this.#mark = await appendKnown(this.path, this.#learned, this.#mark);
     this.#learned = [];
   }
 }
 
-async function appendKnown(path: string, keys: readonly KnownKey[]): Promise<void> {
+async function markOf(path: string): Promise<string> {
+  const found = await realDisk.stat(path);
+  return found ? `${found.inode}/${found.size}/${found.mtimeMs}` : 'none';
+}
+
+/** Writes lines to the end of the file, durably, where it still has the mark `since`; answers the one that it has then. Left out: whatever it has. */
+export async function appendKnown(path: string, keys: readonly KnownKey[], since?: string): Promise<string> {
   const folder = join(path, '..');
   await realDisk.mkdir(folder);
   using lock = takeLock(join(folder, 'lock'), WAIT);
   if (!lock)
     throw new DsacError('tempfail', `${path}: another command has been writing it for ${WAIT / 1000} s`);
+  if (since !== undefined && since !== (await markOf(path)))
+    throw new DsacError('tempfail', `${path}: it was changed while batches were held against it`);
   const text = (await readIfThere(realDisk, path))?.toString();
   const start = text === undefined || text === '' ? HEADING : await mended(path, text);
   await appendDurably(path, Buffer.from(start + keys.map(lineOf).join('')));
+  return markOf(path);
 }
 
 /** Makes the end of the file fit to be appended to: a torn line goes, a whole one that lacks its LF gets it. */

@@ -1,7 +1,7 @@
 /** What a person decides of a node's key, and which files of the central spool wait for that. */
 import type { Paths } from '../config/paths.ts';
 import { DsacError, isMissing, isUnreadable } from '../errors.ts';
-import { isPublicKey, type KnownKey, KnownNodes } from '../evidence/known-nodes.ts';
+import { appendKnown, isPublicKey, type KnownKey, KnownNodes } from '../evidence/known-nodes.ts';
 import { uuidSchema } from '../spool/batch.ts';
 import { Spool } from '../spool/spool.ts';
 import { trustFolder } from './gate.ts';
@@ -25,10 +25,9 @@ export async function sayOfKey(
     throw new DsacError('usage', `'${key}' is not a public key`, {
       hint: 'it is 44 characters of base64: the reason of what was set aside names it (dsac spool ls hold corrupt --stack in)',
     });
-  const known = await knownNodes(paths);
-  known.learn({ time: now.toISOString(), node, key, how });
-  await known.save();
-  return known.path;
+  const { path } = await knownNodes(paths);
+  await appendKnown(path, [{ time: now.toISOString(), node, key, how }]);
+  return path;
 }
 
 /** The files in `hold` and `corrupt` of the central spool that are whole and hold a batch of this node, signed by this key. */

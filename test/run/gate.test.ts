@@ -3,7 +3,7 @@ import { appendFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } f
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { sayOfKey } from '../../src/run/trust.ts';
-import type { Batch } from '../../src/spool/batch.ts';
+import { type Batch, headOf } from '../../src/spool/batch.ts';
 import { decode } from '../../src/spool/decode.ts';
 import { seal } from '../../src/spool/encode.ts';
 import { FakeNode, plainEvent } from '../helpers/batches.ts';
@@ -167,6 +167,22 @@ test('P6: a revoked key makes no other key trusted, though the key before it had
   await sayOfKey(centre.paths, { node: node.node, key: thief.publicKey, how: 'pinned' }, centre.now);
   await centre.release();
   assert.equal((await centre.route()).routed, 1, 'once a person says that the key is the node’s');
+});
+
+test('P6: a key that a person pins or revokes while batches are being routed is not overruled by one that is learned', async (t) => {
+  const centre = new Centre(t);
+  const [node, thief] = [new FakeNode(), new FakeNode()];
+  await centre.enter(new FakeNode(OTHER, 'web2').next('logins', 'log', [plainEvent(1)]));
+  await centre.route();
+  const gate = centre.gate();
+  const forged = thief.next('users', 'log', [plainEvent(2)]);
+  assert.equal(await gate.objection(forged), undefined, 'the first contact');
+  await sayOfKey(centre.paths, { node: node.node, key: node.publicKey, how: 'pinned' }, centre.now);
+  await assert.rejects(gate.admit([headOf(forged)]), /known_nodes: it was changed while batches/);
+  assert.match(centre.known().at(-1)!, / pinned$/);
+  assert.equal(centre.heads().length, 1, 'nothing was countersigned');
+  await centre.enter(forged);
+  assert.equal((await centre.route()).forged, 1);
 });
 
 test('P6: batches are countersigned before any handler has them, in a chain that goes on across months and crashes', async (t) => {
