@@ -46,6 +46,18 @@ test('P5: a node is added, listed, missed by every report, and retired, from the
   assert.match(mistake.stderr, /^dsac: error: 'mail1' is no node of the register\ndsac: hint: dsac node ls/);
 });
 
+test('P7: the host name that a node reports does not act on the terminal of who retires it', async (t) => {
+  const home = new Home(t);
+  const store = await openStore(undefined, { home: home.path });
+  const node = new FakeNode(NEW, 'web\x1b]0;x\x07\u202e1');
+  await store.load([node.next('logins', 'log', [plainEvent()], { time: new Date().toISOString() })]);
+  await store.close();
+  const name = 'web\\x1b]0;x\\x07\\u202e1';
+  assert.equal(await home.run('node', 'retire', NEW), `retired ${name}\n`);
+  assert.equal(await home.run('node', 'add', NEW), `taken back ${name}\n`);
+  assert.equal(await home.run('node', 'add', NEW), `${name} is in the register already\n`);
+});
+
 test('P5: --fail ends with 1 when a node is not complete, and the report is written all the same', async (t) => {
   const home = await centre(t);
   const good = await home.try('report', 'logins', '--fail');

@@ -2,6 +2,7 @@ import { type Command, Option } from 'commander';
 import type { Store } from '../../store/store.ts';
 import { openConfiguredStore } from '../configured-store.ts';
 import { FORMATS, type FormatName } from '../output/formats.ts';
+import { safe } from '../output/safe.ts';
 import { type CommonOptions, prepare, type Setting, withCommon } from '../setting.ts';
 import { say, writeOut } from '../terminal.ts';
 
@@ -99,7 +100,7 @@ export function registerNode(program: Command): void {
           const { sayOfKey } = await import('../../run/trust.ts');
           await sayOfKey(paths, { node: id.toLowerCase(), key: options.key, how: 'pinned' }, clock());
         }
-        await writeOut(`${said}\n`);
+        await writeOut(`${safe(said)}\n`);
       }),
     );
   withCommon(node.command('retire'))
@@ -109,7 +110,7 @@ export function registerNode(program: Command): void {
     .action((name: string, options: RetireOptions) =>
       withStore(options, true, async (store, { clock }) => {
         const { retire } = await import('../../run/register.ts');
-        await writeOut(`${await retire(store, name, options.reason, clock())}\n`);
+        await writeOut(`${safe(await retire(store, name, options.reason, clock()))}\n`);
       }),
     );
 }

@@ -1,6 +1,7 @@
 import { type Command, Option } from 'commander';
 import { DsacError } from '../../errors.ts';
 import type { Spool, SpoolFile } from '../../spool/spool.ts';
+import { safe } from '../output/safe.ts';
 import { type CommonOptions, prepare, type Setting, withCommon } from '../setting.ts';
 import { say, writeOut } from '../terminal.ts';
 
@@ -70,7 +71,6 @@ async function list(patterns: string[], options: SpoolOptions): Promise<void> {
 async function cat(patterns: string[], options: SpoolOptions): Promise<void> {
   const { spool } = await openSpool(options);
   const { findFiles } = await import('../../run/inspect.ts');
-  const { safe } = await import('../output/safe.ts');
   for (const file of await findFiles(spool, patterns)) {
     for (const { batch, damage } of await spool.open(file.path)) {
       if (damage) say('dsac-spool', `${file.name}: at byte ${damage.offset}: ${damage.reason}`);
@@ -132,7 +132,7 @@ async function move(
   const { findFiles, whereOf } = await import('../../run/inspect.ts');
   for (const file of await findFiles(spool, patterns)) {
     await step(spool, file);
-    await writeOut(`${verb} ${whereOf(file)}/${file.name}\n`);
+    await writeOut(`${verb} ${safe(`${whereOf(file)}/${file.name}`)}\n`);
   }
 }
 
@@ -155,7 +155,7 @@ async function salvageFiles(patterns: string[], options: SpoolOptions): Promise<
     if (name === undefined) say('dsac-spool', `${whereOf(file)}/${file.name}: nothing to salvage`);
     else
       await writeOut(
-        `salvaged ${whereOf(file)}/${file.name}: ${events} events, ${lost} lost: hold/${name}\n`,
+        `salvaged ${safe(`${whereOf(file)}/${file.name}`)}: ${events} events, ${lost} lost: hold/${name}\n`,
       );
     if (name !== undefined) found++;
   }

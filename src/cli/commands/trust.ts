@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { safe } from '../output/safe.ts';
 import { type CommonOptions, prepare, withCommon } from '../setting.ts';
 import { writeOut } from '../terminal.ts';
 
@@ -15,7 +16,7 @@ async function runTrust(node: string, key: string, options: TrustOptions): Promi
   await writeOut(`${how} ${node} ${key} in ${file}\n`);
   if (options.revoke) return;
   for (const where of await waitingFor(setting.paths, node, key))
-    await writeOut(`waits: dsac spool release '${where}' --stack in\n`);
+    await writeOut(`waits: dsac spool release '${safe(where)}' --stack in\n`);
 }
 
 /** `dsac node trust`, below the `node` command, which is made when it is not there. */
