@@ -42,10 +42,14 @@ function lineSize(event: BatchEvent, what: string, most: number): number {
   return line.length;
 }
 
-/** Both states of an item stand in one event when it changes: each may take half of a line. */
-function requireSound(key: string, source: string, fields: Fields): void {
+/** Most that a source's inventory may hold: all of it is in memory, beside that of the agents that run with it. */
+const MOST_ITEMS = 1_000_000;
+const MOST_BYTES = 256 * 1024 * 1024;
+
+/** The item's size as a line, in bytes. Both states of an item stand in one event when it changes: each may take half of a line. */
+function soundSize(key: string, source: string, fields: Fields): number {
   const event = { time: new Date(0).toISOString(), action: 'present', item: key, source, after: fields };
-  lineSize(event, `item ${JSON.stringify(key.slice(0, 100))}`, MAX_LINE / 2);
+  return lineSize(event, `item ${JSON.stringify(key.slice(0, 100))}`, MAX_LINE / 2);
 }
 
 /** The context that a source is called with. */
@@ -53,6 +57,7 @@ export type ContextOf = (source: string) => AgentContext;
 
 async function readItems(agent: InventoryAgent, name: string, context: AgentContext): Promise<Baseline> {
   const items: Baseline = new Map();
+  let size = 0;
   for await (const { key, fields } of agent.sources[name]!(context)) {
     if (items.has(key)) throw new Error(`two items with the key '${key}'`);
     const parsed = agent.fields.safeParse(fields);
@@ -60,7 +65,9 @@ async function readItems(agent: InventoryAgent, name: string, context: AgentCont
       throw new Error(`item '${key}': ${reasonOf(parsed.error)}`);
     }
     const known = withoutUndefined(parsed.data);
-    requireSound(key, name, known);
+    size += soundSize(key, name, known);
+    if (items.size >= MOST_ITEMS || size > MOST_BYTES)
+      throw new Error(`more than ${MOST_ITEMS} items or ${MOST_BYTES} bytes: too many for one inventory`);
     items.set(key, { key, source: name, fields: known });
   }
   context.signal.throwIfAborted();

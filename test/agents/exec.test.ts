@@ -116,6 +116,14 @@ test('a process that it leaves behind does not hold the run by writing on', asyn
   }
 });
 
+test('P9: an inventory without end fails, and takes no memory without end', async (t) => {
+  const value = 'v'.repeat(1_000_000);
+  const endless = `i=0; while :; do i=$((i+1)); printf '{"key":"%s","fields":{"v":"${value}"}}\\n' $i; done`;
+  const { outcome, reason } = await run(new Bench(t), script(t, endless), 'inventory');
+  assert.equal(outcome, 'failed');
+  assert.match(reason!, /too many for one inventory/);
+});
+
 test('a line that is not what it should be is named', async (t) => {
   const bench = new Bench(t);
   const { reason } = await run(bench, script(t, `echo '{"key":"a","fields":{}}'; echo hello`), 'inventory');
