@@ -30,6 +30,17 @@ test('P6: an archive that is whole is said to be, with how much it is and where 
   );
 });
 
+test('P6: a record that is being written while the log is read is no finding; one that stays half is', async (t) => {
+  const evidence = await filled(t);
+  const log = readFileSync(evidence.heads);
+  truncateSync(evidence.heads, log.length - 100);
+  // Told behind each file of the archive: the log was read before.
+  const { found } = await evidence.verify({ progress: () => writeFileSync(evidence.heads, log) });
+  assert.deepEqual(found, []);
+  truncateSync(evidence.heads, log.length - 100);
+  assert.match((await evidence.verify()).found[0]!.message, /its last line is not whole/);
+});
+
 test('P6: what a crash left half-written in an archive, and that it was seen, is no finding', async (t) => {
   const evidence = await filled(t);
   writeFileSync(join(dirname(evidence.segments[0]!), '.segment.1.0000000001.jsonl.zst.new'), 'half');

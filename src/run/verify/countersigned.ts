@@ -67,6 +67,8 @@ export class HeadsReader {
   #last: HeadsRecord | undefined;
   #digest: string | null = null;
   #records = 0;
+  /** Whether what was read last ended within a line. */
+  #torn = false;
 
   constructor(folder: string, ledger: Ledger, noted: readonly Noted[] = []) {
     this.#folder = folder;
@@ -85,17 +87,19 @@ export class HeadsReader {
   async read(): Promise<void> {
     for (const file of await headsFiles(this.#folder)) {
       if (file < this.#file) continue;
-      if (file > this.#file) [this.#file, this.#offset, this.#lines] = [file, 0, 0];
+      if (file > this.#file) {
+        this.checkEnd();
+        [this.#file, this.#offset, this.#lines] = [file, 0, 0];
+      }
+      this.#torn = false;
       for await (const line of linesFrom(join(this.#folder, file), this.#offset)) this.#take(line);
     }
   }
 
   #take({ bytes, whole }: Line): void {
     const at = this.#lines + 1;
-    if (!whole) {
-      this.#tell(at, 'its last line is not whole (what a crash leaves, the next dsac process cuts)');
-      return;
-    }
+    this.#torn = !whole;
+    if (!whole) return;
     this.#offset += bytes.length + 1;
     this.#lines = at;
     this.#records++;
@@ -118,6 +122,16 @@ export class HeadsReader {
     this.#noted.delete(n);
     if (noted !== this.#digest)
       this.#tell(at, `record ${n} is not the one that was noted down`, noted, this.#digest);
+  }
+
+  /** Tells of a half line where the log ends: it may be one that was being written when it was read, so that only the last look counts. */
+  checkEnd(): void {
+    if (this.#torn)
+      this.#tell(
+        this.#lines + 1,
+        'its last line is not whole (what a crash leaves, the next dsac process cuts)',
+      );
+    this.#torn = false;
   }
 
   /** Tells which records were noted down and are not in the log. */

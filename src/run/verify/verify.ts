@@ -186,6 +186,7 @@ async function work(task: Verification, ledger: Ledger, notes: string[]): Promis
   if (archive) await noteWaiting(ledger, paths.in);
   await readAll(task, archive ? [archive.root] : task.files, ledger, known);
   await heads.read();
+  heads.checkEnd();
   heads.checkNoted();
   ledger.arrange();
   checkChains(ledger, known, archive !== undefined);
