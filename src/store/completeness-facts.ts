@@ -110,6 +110,37 @@ async function findAhead({ db }: Store, page: Page): Promise<Map<string, number>
   return found;
 }
 
+/**
+ * Streams whose agent's clock was once ahead, with times not later than they came: that of a node's own word orders its events, but one from next year must
+ * neither hide that the next epoch was a restart nor keep an agent alive.
+ */
+async function boundByArrival(
+  { db }: Store,
+  page: Page,
+  streams: readonly StreamRow[],
+): Promise<readonly StreamRow[]> {
+  const rows = await db
+    .selectFrom('streams as s')
+    .innerJoin('ranges as r', (join) =>
+      join.onRef('r.node', '=', 's.node').onRef('r.agent', '=', 's.agent').onRef('r.epoch', '=', 's.epoch'),
+    )
+    .innerJoin('ahead as a', (join) => join.onRef('a.node', '=', 's.node').onRef('a.agent', '=', 's.agent'))
+    .select(['r.node', 'r.agent', 'r.epoch', 'r.first_seq', 'r.last_seq', 'r.first_time', 'r.last_time'])
+    .distinct()
+    .where('a.node', 'in', idsOf(page))
+    .where((eb) =>
+      eb.or([eb('r.first_seq', '=', eb.ref('s.first_seq')), eb('r.last_seq', '=', eb.ref('s.last_seq'))]),
+    )
+    .execute();
+  const ranges = Map.groupBy(rows, streamKey);
+  return streams.map((stream) => {
+    const some = ranges.get(streamKey(stream)) ?? [];
+    const started = some.find(({ first_seq }) => first_seq === stream.first_seq)?.first_time;
+    const last_time = some.find(({ last_seq }) => last_seq === stream.last_seq)?.last_time;
+    return { ...stream, ...(started && { started }), ...(last_time && { last_time }) };
+  });
+}
+
 interface Losses {
   readonly losses: number;
   readonly loss: string | null;
@@ -190,9 +221,10 @@ export async function gather(
   span: Span,
   digests: Digests,
 ): Promise<Map<string, AgentFacts[]>> {
-  const streams = await rowsOf(
+  const streams = await boundByArrival(
     store,
-    store.db.selectFrom('streams').selectAll().where('node', 'in', idsOf(page)),
+    page,
+    await rowsOf(store, store.db.selectFrom('streams').selectAll().where('node', 'in', idsOf(page))),
   );
   const runs: RunRow[] = await rowsOf(
     store,

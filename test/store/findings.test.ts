@@ -1,5 +1,6 @@
 /** What throws doubt on an account though no batch is missing: restarts, losses of source, states that differ, clocks that are ahead. */
 import assert from 'node:assert/strict';
+import { setTimeout } from 'node:timers/promises';
 import { completenessOf, digestAgrees, streamStates } from '../../src/store/completeness.ts';
 import type { StreamState } from '../../src/store/completeness-rules.ts';
 import { headLine } from '../../src/store/completeness-words.ts';
@@ -163,6 +164,23 @@ onEachStore(
     assert.match(headLine(await completenessOf(store, told)), /1 with a clock ahead: web1 \(by 3h\)$/);
     const past = { since: new Date(0), until: new Date(now.getTime() - HOUR), now };
     assert.doesNotMatch(headLine(await completenessOf(store, past)), /ahead/);
+  },
+);
+
+onEachStore(
+  'P5: an epoch whose clock was years ahead does not hide that the next one was a restart, nor that it ended',
+  async (_t, store) => {
+    const node = new FakeNode();
+    const next = (epoch: string, time: string) => node.next('logins', 'log', [plainEvent()], { time, epoch });
+    await store.load([next('one', '2099-01-01T00:00:00.000Z')]);
+    await setTimeout(20);
+    const since = ahead(0);
+    await store.load([next('two', ahead(1))]);
+    assert.equal(
+      await head(store, since, ahead(HOUR)),
+      'incomplete: 0 of 1 nodes complete; 1 restarted: web1 logins',
+    );
+    assert.match(await head(store, ahead(70 * HOUR), ahead(72 * HOUR)), /1 silent: web1$/);
   },
 );
 
