@@ -1,7 +1,8 @@
 /** Looks into a spool for a person: what lies where, since when, and why. */
 import { existsSync, statSync } from 'node:fs';
 import { basename, isAbsolute, join, relative } from 'node:path';
-import { DsacError, reasonOf } from '../errors.ts';
+import { DsacError, isMissing, reasonOf } from '../errors.ts';
+import type { Decoded } from '../spool/decode.ts';
 import { isShown } from '../spool/names.ts';
 import { HANDLER_STATES, PLAIN_STATES, type Spool, type SpoolFile } from '../spool/spool.ts';
 import { readWhy } from '../spool/why.ts';
@@ -90,13 +91,25 @@ export async function findFiles(spool: Spool, patterns: readonly string[]): Prom
   return [...found.values()].sort((a, b) => (a.path < b.path ? -1 : 1));
 }
 
-/** Opens one file as far as `ls` needs it. */
-export async function inspect(spool: Spool, file: SpoolFile): Promise<Listed> {
+/** What a file holds; undefined when it is gone: other commands go on with their work meanwhile. */
+export async function openThere(spool: Spool, { path }: SpoolFile): Promise<Decoded[] | undefined> {
+  try {
+    return await spool.open(path);
+  } catch (error) {
+    if (isMissing(error)) return undefined;
+    throw error;
+  }
+}
+
+/** Opens one file as far as `ls` needs it; undefined when it is gone. */
+export async function inspect(spool: Spool, file: SpoolFile): Promise<Listed | undefined> {
   const stat = await spool.disk.stat(file.path);
-  const base = { file, where: whereOf(file), bytes: stat?.size ?? 0, writtenMs: stat?.mtimeMs ?? 0 };
+  if (stat === undefined) return undefined;
+  const base = { file, where: whereOf(file), bytes: stat.size, writtenMs: stat.mtimeMs };
   const why = await readWhy(spool.disk, spool.directory(file.state, file.handler), file.name);
   try {
-    const decoded = await spool.open(file.path);
+    const decoded = await openThere(spool, file);
+    if (decoded === undefined) return undefined;
     const batches = decoded.flatMap(({ batch }) => batch ?? []);
     const damage = decoded.find((one) => one.damage)?.damage?.reason;
     const header = batches[0]?.header;
@@ -112,10 +125,12 @@ export async function inspect(spool: Spool, file: SpoolFile): Promise<Listed> {
   }
 }
 
-/** What is wrong with a file: damage, or events that break the format; empty when it is sound. */
-export async function faults(spool: Spool, file: SpoolFile): Promise<string[]> {
+/** What is wrong with a file: damage, or events that break the format; empty when it is sound, undefined when it is gone. */
+export async function faults(spool: Spool, file: SpoolFile): Promise<string[] | undefined> {
+  const decoded = await openThere(spool, file);
+  if (decoded === undefined) return undefined;
   const found: string[] = [];
-  for (const { batch, damage } of await spool.open(file.path)) {
+  for (const { batch, damage } of decoded) {
     if (damage) found.push(`at byte ${damage.offset}: ${damage.reason}`);
     else {
       const bad = badEvent(batch);

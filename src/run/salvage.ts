@@ -8,7 +8,7 @@ import { decode } from '../spool/decode.ts';
 import { seal, uuidFrom } from '../spool/encode.ts';
 import { type Wreck, wrecksOf } from '../spool/salvage.ts';
 import type { Spool, SpoolFile } from '../spool/spool.ts';
-import { whereOf } from './inspect.ts';
+import { openThere, whereOf } from './inspect.ts';
 import type { Origin } from './stream.ts';
 
 /** What came of one file. */
@@ -58,7 +58,7 @@ function sealWreck(wreck: Wreck, { identity, host }: Origin): Buffer {
 
 /** What a file holds; of a compressed one that is cut, what unfolds before the cut. */
 async function opened(spool: Spool, file: SpoolFile): Promise<Decoded[]> {
-  const decoded = await spool.open(file.path);
+  const decoded = (await openThere(spool, file)) ?? [];
   const [only, ...more] = decoded;
   if (!file.name.endsWith('.zst') || only?.damage === undefined || more.length > 0) return decoded;
   try {

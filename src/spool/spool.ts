@@ -167,8 +167,9 @@ export class Spool {
     return this.#setAside(file, 'failed', handler, why);
   }
 
-  /** Takes a file out of the flow until a person releases it. */
+  /** Takes a file out of the flow until a person releases it. One that is on hold stays there, with the reason that it has. */
   async hold(file: SpoolFile, reason: string): Promise<string> {
+    if (file.state === 'hold') return file.path;
     return this.#setAside(file, 'hold', undefined, { reason });
   }
 

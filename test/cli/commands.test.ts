@@ -323,6 +323,7 @@ test('hold and release, and a pattern that matches nothing', async (t) => {
   await home.run('agent', 'users', '--rootfs', tree);
   await home.run('spool', 'hold', 'users.*', '--reason', 'ask Eve');
   await home.run('dispatch');
+  await home.run('spool', 'hold', 'users.*');
   assert.match(await home.run('spool', 'ls', 'hold'), /^hold .* users .* ask Eve$/m);
   await home.run('spool', 'release', 'hold/users.*');
   await home.run('dispatch');

@@ -47,7 +47,9 @@ async function list(patterns: string[], options: SpoolOptions): Promise<void> {
   const now = setting.clock().getTime();
   const rows: string[][] = [];
   for (const file of await findFiles(spool, patterns)) {
-    const { where, first, batches, events, bytes, writtenMs, reason } = await inspect(spool, file);
+    const listed = await inspect(spool, file);
+    if (listed === undefined) continue;
+    const { where, first, batches, events, bytes, writtenMs, reason } = listed;
     const what = first
       ? [first.host, first.agent, first.kind, String(first.seq)]
       : ['?', '?', 'damaged', '?'];
@@ -70,9 +72,9 @@ async function list(patterns: string[], options: SpoolOptions): Promise<void> {
 
 async function cat(patterns: string[], options: SpoolOptions): Promise<void> {
   const { spool } = await openSpool(options);
-  const { findFiles } = await import('../../run/inspect.ts');
+  const { findFiles, openThere } = await import('../../run/inspect.ts');
   for (const file of await findFiles(spool, patterns)) {
-    for (const { batch, damage } of await spool.open(file.path)) {
+    for (const { batch, damage } of (await openThere(spool, file)) ?? []) {
       if (damage) say('dsac-spool', `${file.name}: at byte ${damage.offset}: ${damage.reason}`);
       const text = (batch?.bytes ?? damage!.bytes).toString();
       await writeOut(process.stdout.isTTY ? safe(text, { newlines: true }) : text);
@@ -111,15 +113,16 @@ async function stat(options: SpoolOptions): Promise<void> {
 async function verify(patterns: string[], options: SpoolOptions): Promise<void> {
   const { spool } = await openSpool(options);
   const { faults, findFiles, whereOf } = await import('../../run/inspect.ts');
-  let bad = 0;
-  const files = await findFiles(spool, patterns);
-  for (const file of files) {
+  let [bad, files] = [0, 0];
+  for (const file of await findFiles(spool, patterns)) {
     const found = await faults(spool, file);
+    if (found === undefined) continue;
+    files++;
     if (found.length > 0) bad++;
     for (const fault of found) say('dsac-spool', `${whereOf(file)}/${file.name}: ${fault}`);
   }
-  await writeOut(`${files.length} files: ${files.length - bad} sound, ${bad} damaged\n`);
-  if (bad > 0) throw new DsacError('data', `${bad} of ${files.length} files are damaged`);
+  await writeOut(`${files} files: ${files - bad} sound, ${bad} damaged\n`);
+  if (bad > 0) throw new DsacError('data', `${bad} of ${files} files are damaged`);
 }
 
 async function move(
@@ -131,6 +134,7 @@ async function move(
   const { spool } = await openSpool(options);
   const { findFiles, whereOf } = await import('../../run/inspect.ts');
   for (const file of await findFiles(spool, patterns)) {
+    if ((await spool.disk.stat(file.path)) === undefined) continue;
     await step(spool, file);
     await writeOut(`${verb} ${safe(`${whereOf(file)}/${file.name}`)}\n`);
   }
