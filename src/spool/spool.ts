@@ -220,8 +220,18 @@ export class Spool {
   async #back(file: SpoolFile, directory: string): Promise<void> {
     const { whyName } = await import('./why.ts');
     await this.disk.mkdir(directory);
-    await moveFile(this.disk, file.path, directory, file.name);
-    await this.disk.sync(directory);
+    try {
+      // Not renamed: another command may hand back the other half of a fork at the same time, and a rename would replace it.
+      await linkFile(this.disk, file.path, directory);
+      await this.disk.sync(directory);
+      await unlessDone(this.disk.unlink(file.path), 'ENOENT');
+    } catch (error) {
+      if (isMissing(error)) return;
+      const code = errorCode(error) ?? '';
+      if (code !== 'ENOSPC' && !LINK_REFUSED.has(code)) throw error;
+      await moveFile(this.disk, file.path, directory, file.name);
+      await this.disk.sync(directory);
+    }
     await unlessDone(this.disk.unlink(join(dirname(file.path), whyName(file.name))), 'ENOENT');
   }
 
