@@ -13,9 +13,12 @@ export function fromStored(time: string): string {
   return `${time.slice(0, 10)}T${time.slice(11, 23)}Z`;
 }
 
-/** A moment as the store writes it. */
+const FIRST = Date.parse('0000-01-01T00:00:00.000Z');
+const LAST = Date.parse('9999-12-31T23:59:59.999Z');
+
+/** A moment as the store writes it; one before the year 0 or behind 9999, which has no such text, as the first or last that has. */
 export function storedDate(date: Date): string {
-  return toStored(date.toISOString());
+  return toStored(new Date(Math.min(Math.max(date.getTime(), FIRST), LAST)).toISOString());
 }
 
 /** A stored time as milliseconds since 1970. */

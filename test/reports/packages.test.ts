@@ -142,3 +142,15 @@ test('a change whose two records lie on both sides of a window’s end is in one
     [[at('01:30:02'), 'dpkg+apt']],
   );
 });
+
+test('a window may begin and end as early and as late as a time can be written', async () => {
+  const rows = await reportRows(packages, day());
+  for (const [since, until] of [
+    ['0000-01-01T00:00:00Z', '9999-12-31T00:00:00Z'],
+    ['-000001-12-31T19:00:00Z', '+010000-01-01T04:59:59Z'],
+  ])
+    assert.deepEqual(
+      await reportRows(packages, day(), { since: new Date(since!), until: new Date(until!) }),
+      rows,
+    );
+});
