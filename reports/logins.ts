@@ -66,5 +66,5 @@ export default defineReport<Row>({
     },
     { key: 'command', title: 'details', text: details },
   ],
-  rows: (store, scope) => loginRows(sessionEventsIn(store, scope)),
+  rows: (store, scope) => loginRows(sessionEventsIn(store, scope), scope),
 });

@@ -179,17 +179,27 @@ function ofLogout(column: 'time' | 'data_json'): RawBuilder<string | null> {
       order by o.time, o.batch, o.idx limit 1) end`;
 }
 
-/** Streams what happened to sessions in a window. A logout whose login is in the window too comes with the login, not by itself. */
+/** How far beyond a window two sources' words of one thing within it may reach, and those of what is close to that. */
+export const SESSION_REACH = 60_000;
+
+function beyond(moment: Date, ms: number): Date {
+  return new Date(moment.getTime() + ms);
+}
+
+/**
+ * Streams what happened to sessions in a window, and close to its edges, where what is in it may have partners. A logout whose login is well within the
+ * window comes with the login, not by itself.
+ */
 export async function* sessionEventsIn(store: Store, window: Window): AsyncGenerator<SessionEvent> {
-  const since = storedDate(window.since);
+  const within = storedDate(beyond(window.since, SESSION_REACH));
   const query = selectEvents(store, window)
     .select([ofLogout('time').as('out_time'), ofLogout('data_json').as('out_data')])
     .where('e.agent', '=', 'logins')
-    .where('e.time', '>=', since)
-    .where('e.time', '<', storedDate(window.until))
+    .where('e.time', '>=', storedDate(beyond(window.since, -SESSION_REACH)))
+    .where('e.time', '<', storedDate(beyond(window.until, SESSION_REACH)))
     .where(
       sql<boolean>`not (e.action = 'logout' and exists (
-        select 1 from events o where ${SAME_SESSION} and o.action = 'login' and o.time >= ${since} and o.time <= e.time))`,
+        select 1 from events o where ${SAME_SESSION} and o.action = 'login' and o.time >= ${within} and o.time <= e.time))`,
     )
     .orderBy('e.time')
     .orderBy('e.node')

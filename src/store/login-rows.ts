@@ -4,7 +4,7 @@
  * several btmp records for one attempt of a user that does not exist.
  */
 import * as z from 'zod';
-import type { SessionEvent } from './events.ts';
+import { SESSION_REACH, type SessionEvent, type Window } from './events.ts';
 
 /** How far apart two sources' times of one thing may be, in milliseconds. */
 const APART = 3000;
@@ -247,20 +247,65 @@ function bestOf(recent: readonly Held[], told: Told): Held | undefined {
     .sort((a, b) => rank(b) - rank(a) || distance(a, told) - distance(b, told))[0];
 }
 
-/** Rows from a stream of events in order of time; holds the last six seconds. */
-export async function* loginRows(events: AsyncIterable<SessionEvent>): AsyncGenerator<LoginRow> {
+/** A session on a node; undefined where the source gives it no key. */
+function sessionOf({ node, item }: SessionEvent): string | undefined {
+  return item === null ? undefined : `${node} ${item}`;
+}
+
+/** The logins close to a window's beginning, each with the row that it is in: whether its logout is a row too depends on where that begins. */
+class EdgeLogins {
+  readonly #rows = new Map<string, Held>();
+  readonly #since: number;
+
+  constructor(since: number) {
+    this.#since = since;
+  }
+
+  note(event: SessionEvent, held: Held): void {
+    const session = event.action === 'login' ? sessionOf(event) : undefined;
+    if (session !== undefined && Date.parse(event.time) < this.#since + SESSION_REACH)
+      this.#rows.set(session, held);
+  }
+
+  /** Whether an event is the logout of a login whose row is in the window, and tells of the end. */
+  tellsEndOf(event: SessionEvent): boolean {
+    const session = event.action === 'logout' ? sessionOf(event) : undefined;
+    const login = session === undefined ? undefined : this.#rows.get(session);
+    return login !== undefined && login.at >= this.#since;
+  }
+}
+
+/**
+ * The rows of a window from a stream of events in order of time, which reaches past its edges: a row is in the window that its first event is in, whichever
+ * of its sources tell of it behind the edge. Holds the last six seconds, and the logins of a minute before and behind the beginning.
+ */
+export async function* loginRows(
+  events: AsyncIterable<SessionEvent>,
+  window: Pick<Window, 'since' | 'until'>,
+): AsyncGenerator<LoginRow> {
+  const [since, until] = [window.since.getTime(), window.until.getTime()];
+  const edge = new EdgeLogins(since);
+  const isIn = ({ at }: Held): boolean => at >= since && at < until;
   const recent: Held[] = [];
   for await (const event of events) {
+    if (edge.tellsEndOf(event)) continue;
     const row = loginRow(event);
     const at = Date.parse(row.time);
     const { pid } = dataSchema.parse(event.data ?? {});
-    while (recent.length > 0 && recent[0]!.at < at - HELD) yield recent.shift()!.row;
-    const known = bestOf(recent, { row, pid, at });
-    if (known) {
-      known.row = merged(known.row, row);
-      known.pid ??= pid;
-      known.times.set(row.source, at);
-    } else recent.push({ row, pid, at, times: new Map([[row.source, at]]) });
+    while (recent.length > 0 && recent[0]!.at < at - HELD) {
+      const held = recent.shift()!;
+      if (isIn(held)) yield held.row;
+    }
+    let held = bestOf(recent, { row, pid, at });
+    if (held) {
+      held.row = merged(held.row, row);
+      held.pid ??= pid;
+      held.times.set(row.source, at);
+    } else {
+      held = { row, pid, at, times: new Map([[row.source, at]]) };
+      recent.push(held);
+    }
+    edge.note(event, held);
   }
-  for (const { row } of recent) yield row;
+  for (const held of recent) if (isIn(held)) yield held.row;
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import type { Fields } from '../../src/spool/batch.ts';
+import type { BatchEvent, Fields } from '../../src/spool/batch.ts';
 import { type SessionEvent, sessionEventsIn } from '../../src/store/events.ts';
 import { type LoginRow, loginRows } from '../../src/store/login-rows.ts';
 import { FakeNode } from '../helpers/batches.ts';
@@ -39,7 +39,7 @@ async function rowsOf(events: readonly SessionEvent[]): Promise<LoginRow[]> {
   async function* stream(): AsyncGenerator<SessionEvent> {
     yield* events;
   }
-  return Array.fromAsync(loginRows(stream()));
+  return Array.fromAsync(loginRows(stream(), { since: new Date(0), until: new Date(at('00:00', 30)) }));
 }
 
 test('a login that wtmp and the journal tell is one row with what both know', async () => {
@@ -300,7 +300,7 @@ onEachStore(
       ]),
     ]);
     const window = { since: new Date(at('01:30')), until: new Date(at('04:00')) };
-    const rows = await Array.fromAsync(loginRows(sessionEventsIn(store, window)));
+    const rows = await Array.fromAsync(loginRows(sessionEventsIn(store, window), window));
     assert.deepEqual(
       rows.map(({ time, action, tty, end, duration_s }) => [
         time.slice(11, 16),
@@ -316,5 +316,44 @@ onEachStore(
         ['03:40', 'login', 'open', undefined, null],
       ],
     );
+  },
+);
+
+onEachStore(
+  'what two sources tell on both sides of a moment is in one of the windows that meet there',
+  async (_t, store) => {
+    const told = (source: string, clock: string, millis: string, action: string): BatchEvent => ({
+      time: at(clock).replace('.000Z', `.${millis}Z`),
+      action,
+      item: `session/${source}`,
+      source,
+      data: { user: 'alice', from: '10.0.0.1', pid: 7 },
+    });
+    const node = new FakeNode();
+    await store.load([
+      node.next('logins', 'log', [
+        told('wtmp', '01:59:59', '900', 'login'),
+        told('journal', '02:00:00', '100', 'login'),
+        told('wtmp', '02:59:59', '900', 'logout'),
+        told('journal', '03:00:00', '100', 'logout'),
+      ]),
+    ]);
+    const rowsIn = async (from: string, to: string): Promise<unknown[]> => {
+      const window = { since: new Date(at(from)), until: new Date(at(to)) };
+      const rows = await Array.fromAsync(loginRows(sessionEventsIn(store, window), window));
+      return rows.map(({ time, action, source, end }) => [
+        time.slice(11, 19),
+        action,
+        source,
+        end?.slice(11, 19),
+      ]);
+    };
+    const login = ['01:59:59', 'login', 'wtmp+journal', '02:59:59'];
+    const logout = ['02:59:59', 'logout', 'wtmp+journal', '02:59:59'];
+    assert.deepEqual(await rowsIn('01:00', '04:00'), [login]);
+    assert.deepEqual(await rowsIn('01:00', '02:00'), [login]);
+    assert.deepEqual(await rowsIn('02:00', '03:00'), [logout]);
+    assert.deepEqual(await rowsIn('03:00', '04:00'), []);
+    assert.deepEqual(await rowsIn('01:59:30', '02:59:30'), [login]);
   },
 );
