@@ -4,7 +4,9 @@ import {
   chmodSync,
   existsSync,
   mkdirSync,
+  readdirSync,
   readFileSync,
+  readlinkSync,
   rmSync,
   statSync,
   symlinkSync,
@@ -362,6 +364,21 @@ test('a report to a device is written to it, and a link or a file of another in 
   symlinkSync(victim, join(home.path, 'r.json.new'));
   await home.run('report', 'packages', '--format', 'json', '--output', join(home.path, 'r.json'));
   assert.equal(readFileSync(victim, 'utf8'), 'mine');
+});
+
+test('a report to /dev/stdout goes where that leads, and the name stays what it is', async (t) => {
+  const home = await homeWithStore(t);
+  const [name, file] = [join(home.path, 'stdout'), join(home.path, 'told')];
+  symlinkSync('/proc/self/fd/1', name);
+  writeFileSync(file, 'before\n');
+  const command = `"${process.execPath}" "${join(root, 'bin/dsac.js')}" report packages --home "${home.path}" --format csv --output "${name}" >> "${file}"`;
+  assert.equal(spawnSync('/bin/sh', ['-c', command], { encoding: 'utf8' }).stderr, '');
+  assert.equal(readlinkSync(name), '/proc/self/fd/1');
+  assert.match(readFileSync(file, 'utf8'), /^before\ntime,/);
+  assert.deepEqual(
+    readdirSync(home.path).filter((entry) => entry.endsWith('.new')),
+    [],
+  );
 });
 
 test('an output that is full ends a command with the reason', {

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import { open, rename, rm, stat } from 'node:fs/promises';
+import { open, readlink, realpath, rename, rm, stat } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
 import { type Command, Option } from 'commander';
 import { DsacError, reasonOf } from '../../errors.ts';
 import type { AnyReport, Scope } from '../../plugin/report.ts';
@@ -41,19 +42,34 @@ async function windowOf(
   };
 }
 
+const DESCRIPTORS = /^\/proc\/[^/]+(?:\/task\/[^/]+)?\/fd$/;
+
+/** Whether a path is a name for what is open already, as `/dev/stdout` and `/dev/fd/3` are: a rename would put a file in the place of that name. */
+async function isDescriptor(path: string): Promise<boolean> {
+  for (let at = path; ; ) {
+    const folder = await realpath(dirname(at)).catch(() => undefined);
+    if (folder === undefined) return false;
+    if (DESCRIPTORS.test(folder)) return true;
+    const link = await readlink(at).catch(() => undefined);
+    if (link === undefined) return false;
+    at = resolve(folder, link);
+  }
+}
+
 /**
  * Writes a report to a file and answers what producing it did: beside it first, under a name that nobody can foresee, then in place, so that a reader never finds half of it. What is
- * there and no regular file (a device, a pipe) is written to as it is.
+ * there and no regular file (a device, a pipe, what is open already) is written to as it is.
  */
 async function toFile<T>(
   path: string,
   produce: (write: (text: string) => Promise<unknown>) => Promise<T>,
 ): Promise<T> {
   const there = await stat(path).catch(() => undefined);
-  const inPlace = there !== undefined && !there.isFile();
+  const inPlace = there !== undefined && (!there.isFile() || (await isDescriptor(path)));
   const target = inPlace ? path : `${path}.${randomUUID()}.new`;
   try {
-    const file = await open(target, inPlace ? 'w' : 'wx', 0o640);
+    // To append leaves alone what is in the file that standard output goes to.
+    const file = await open(target, inPlace ? 'a' : 'wx', 0o640);
     let produced: T;
     try {
       produced = await produce((text) => file.writeFile(text));
