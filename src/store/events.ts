@@ -215,18 +215,17 @@ export async function* sessionEventsIn(store: Store, window: Window): AsyncGener
 }
 
 const HOUR = 3_600_000;
-/** How far beyond a window a transaction may reach that did something within it. */
+/** How far beyond a window a transaction may reach that did something within it, and the run that observed what it did. */
 const LONGEST_TRANSACTION = 6 * HOUR;
 /** How far behind a window a run is still looked for that observed a change within it. */
 const LATEST_LOOK = 48 * HOUR;
-
-/** When the earliest of the changes that inventories observed in a window can have happened. */
+/** When the earliest of the changes that inventories observed in a window, or just before it, can have happened. */
 async function earliestObserved(store: Store, window: Window): Promise<Date> {
   let query = store.db
     .selectFrom('events')
     .select((eb) => eb.fn.min('since').as('first'))
     .where('agent', '=', 'packages')
-    .where('time', '>=', storedDate(window.since))
+    .where('time', '>=', storedDate(beyond(window.since, -LONGEST_TRANSACTION)))
     .where('time', '<', storedDate(window.until));
   if (window.nodes !== undefined) query = query.where('node', 'in', window.nodes);
   const first = (await query.executeTakeFirst())?.first;
@@ -238,20 +237,20 @@ async function earliestObserved(store: Store, window: Window): Promise<Date> {
  * inventories observed, which happened some time in (since, time]. Reaches past the window's edges, where a change near them may have partners. In pages.
  */
 export async function* packageEventsIn(store: Store, window: Window): AsyncGenerator<StoredEvent[]> {
-  const from = storedDate(new Date((await earliestObserved(store, window)).getTime() - LONGEST_TRANSACTION));
-  const since = storedDate(window.since);
-  const until = storedDate(window.until);
-  const look = storedDate(new Date(window.until.getTime() + LATEST_LOOK));
-  const to = storedDate(new Date(window.until.getTime() + LONGEST_TRANSACTION));
+  const from = storedDate(beyond(await earliestObserved(store, window), -LONGEST_TRANSACTION));
+  const to = storedDate(beyond(window.until, LONGEST_TRANSACTION));
+  const firstLook = storedDate(beyond(window.since, -LONGEST_TRANSACTION));
+  const lastLook = storedDate(beyond(window.until, LATEST_LOOK));
   const query = selectEvents(store, window)
     .where((eb) =>
       eb.or([
         eb.and([eb('e.agent', '=', 'package-history'), eb('e.time', '>=', from), eb('e.time', '<', to)]),
         eb.and([
           eb('e.agent', '=', 'packages'),
-          eb('e.time', '>=', since),
-          eb('e.time', '<', look),
-          eb.or([eb('e.time', '<', until), eb('e.since', '<', until)]),
+          eb('e.time', '>=', firstLook),
+          eb('e.time', '<', lastLook),
+          // What a transaction that began in the window did may be seen to be done between two looks behind it.
+          eb.or([eb('e.time', '<', to), eb('e.since', '<', to)]),
         ]),
       ]),
     )

@@ -154,3 +154,38 @@ test('a window may begin and end as early and as late as a time can be written',
       rows,
     );
 });
+
+for (const [edge, recordedAt, end, looks] of [
+  ['the end', '01:58', '02:10', ['02:01', '03:01']],
+  ['the beginning', '02:00:30', '02:00:40', ['01:00', '01:59:30']],
+] as const)
+  test(`a change is told with all that is known of it where only the look lies behind ${edge} of the window`, async () => {
+    const node = new FakeNode();
+    const vim = { item: 'rpm/vim/x86_64', after: { version: '2' } };
+    const [since, time] = [at(looks[0]), at(looks[1])];
+    const batches = [
+      log(
+        'package-history',
+        '04:00',
+        [{ ...vim, time: at(recordedAt), action: 'installed', source: 'zypp', data: { end: at(end) } }],
+        node,
+      ),
+      node.next(
+        'packages',
+        'changes',
+        [{ ...vim, time, action: 'upgraded', source: 'rpm', before: { version: '1' } }],
+        { time, since },
+      ),
+    ];
+    const whole = await reportRows(packages, batches);
+    assert.deepEqual(
+      whole.map(({ action, from, source }) => [action, from, source]),
+      [['upgraded', '1', 'zypp+observed']],
+    );
+    const middle = new Date(at('02:00'));
+    const parts = [
+      await reportRows(packages, batches, { until: middle }),
+      await reportRows(packages, batches, { since: middle }),
+    ];
+    assert.deepEqual(parts.flat(), whole);
+  });
