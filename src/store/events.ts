@@ -35,8 +35,17 @@ export interface StoredEvent {
   readonly data: Fields | undefined;
 }
 
+/** Most nodes that a question names: a database limits what one may hold. Of more, all rows are read, and those of others passed over. */
+const MOST_NODES = 1000;
+
+/** The nodes of a window as far as a question can name them. */
+function namedIn({ nodes }: Window): readonly string[] | undefined {
+  return nodes === undefined || nodes.length > MOST_NODES ? undefined : nodes;
+}
+
 /** Of every event, with its batch's host name. */
-function selectEvents(store: Store, { nodes }: Window) {
+function selectEvents(store: Store, window: Window) {
+  const nodes = namedIn(window);
   const query = store.db
     .selectFrom('events as e')
     .innerJoin('batches as b', 'b.id', 'e.batch')
@@ -140,10 +149,13 @@ class Retelling {
 /** The rows of a question, which must ask for them in order of time, then node; without what was told again. */
 async function* toldOnce<R extends EventRow>(
   store: Store,
+  { nodes }: Window,
   question: { compile(): CompiledQuery<R> },
 ): AsyncGenerator<R[]> {
   const retelling = new Retelling();
-  for await (const page of pagesOf(store, question)) yield page.filter((row) => retelling.isNew(row));
+  const wanted = nodes && new Set(nodes);
+  for await (const page of pagesOf(store, question))
+    yield page.filter((row) => (wanted?.has(row.node) ?? true) && retelling.isNew(row));
 }
 
 /**
@@ -160,7 +172,7 @@ export async function* eventsIn(
     .where('e.time', '<', storedDate(window.until));
   if (agents !== undefined) query = query.where('e.agent', 'in', agents);
   const ordered = query.orderBy('e.time').orderBy('e.node').orderBy('e.batch').orderBy('e.idx');
-  for await (const page of toldOnce(store, ordered)) for (const row of page) yield storedEvent(row);
+  for await (const page of toldOnce(store, window, ordered)) for (const row of page) yield storedEvent(row);
 }
 
 /** An event of `logins` with what else the store knows of its session. */
@@ -205,7 +217,7 @@ export async function* sessionEventsIn(store: Store, window: Window): AsyncGener
     .orderBy('e.node')
     .orderBy('e.batch')
     .orderBy('e.idx');
-  for await (const page of toldOnce(store, query)) {
+  for await (const page of toldOnce(store, window, query)) {
     for (const row of page) {
       const { out_time, out_data } = row;
       const logout = out_time === null ? undefined : { time: fromStored(out_time), data: fieldsOf(out_data) };
@@ -227,7 +239,8 @@ async function earliestObserved(store: Store, window: Window): Promise<Date> {
     .where('agent', '=', 'packages')
     .where('time', '>=', storedDate(beyond(window.since, -LONGEST_TRANSACTION)))
     .where('time', '<', storedDate(window.until));
-  if (window.nodes !== undefined) query = query.where('node', 'in', window.nodes);
+  const nodes = namedIn(window);
+  if (nodes !== undefined) query = query.where('node', 'in', nodes);
   const first = (await query.executeTakeFirst())?.first;
   return first ? new Date(Math.min(storedMs(first), window.since.getTime())) : window.since;
 }
@@ -258,5 +271,5 @@ export async function* packageEventsIn(store: Store, window: Window): AsyncGener
     .orderBy('e.node')
     .orderBy('e.batch')
     .orderBy('e.idx');
-  for await (const page of toldOnce(store, query)) yield page.map(storedEvent);
+  for await (const page of toldOnce(store, window, query)) yield page.map(storedEvent);
 }

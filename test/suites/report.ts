@@ -1,5 +1,6 @@
 /** What every report must do; each report's test calls it with batches that its agents would write. */
 import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
 import test from 'node:test';
 import * as z from 'zod';
 import { formatNamed } from '../../src/cli/output/formats.ts';
@@ -103,7 +104,7 @@ export function reportConformance(
     });
   }
 
-  test(`${name}: only the nodes asked for`, async () => {
+  test(`${name}: only the nodes asked for, however many`, async () => {
     assert.deepEqual(
       await reportRows(report, batches(), { nodes: ['00000000-0000-4000-8000-00000000dead'] }),
       [],
@@ -111,6 +112,9 @@ export function reportConformance(
     const { node } = batches()[0]!.header;
     const rows = await reportRows(report, batches(), { nodes: [node] });
     assert.ok(rows.length > 0 && rows.every((row) => row.node === node));
+    const fleet = Array.from({ length: 40_000 }, () => randomUUID());
+    assert.deepEqual(await reportRows(report, batches(), { nodes: fleet }), []);
+    assert.deepEqual(await reportRows(report, batches(), { nodes: [...fleet, node] }), rows);
   });
 
   test(`${name}: nothing from a node acts, in any format, and JSON, lines and CSV carry the same rows`, async () => {
