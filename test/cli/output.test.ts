@@ -90,6 +90,18 @@ test('a table fits the terminal by cutting its widest cells, and is whole where 
   assert.match(await written('table', [row(long)]), new RegExp(`${long}$`, 'm'));
 });
 
+test('a table counts the columns of wide characters: it fits the terminal, and cuts none where there is room', async () => {
+  const han = '漢'.repeat(15);
+  const columns = (line: string): number => line.length + (line.match(/漢/g)?.length ?? 0);
+  const narrow = await written('table', [row(han, ['short'])], 50);
+  assert.ok(
+    narrow.split('\n').every((line) => columns(line) <= 50),
+    narrow,
+  );
+  const roomy = await written('table', [row(han, ['x'.repeat(60)])], 90);
+  assert.match(roomy, new RegExp(` ${han}  x+…$`, 'm'));
+});
+
 test('a table is laid out as cli-table3 does, whatever is in it and however wide it may be', async () => {
   const narrow = fc.string({ unit: fc.constantFrom(...'ab 1"–…→'), maxLength: 30 });
   const text = fc.oneof({ weight: 9, arbitrary: narrow }, fc.string({ unit: 'grapheme', maxLength: 30 }));
@@ -99,9 +111,12 @@ test('a table is laid out as cli-table3 does, whatever is in it and however wide
     fc.asyncProperty(some, room, async (cells, width) => {
       const heading = ['TIME', 'GIVEN NAME', 'PARTS'];
       const lines = [heading, ...cells.map(([a, b]) => ['2026-11-23 02:00:00', safe(a), safe(b)])];
-      const natural = heading.map((_, at) => Math.max(...lines.map((line) => [...line[at]!].length)));
-      const colWidths = width === undefined ? undefined : fitted(natural, width);
       const style = { 'padding-left': 0, 'padding-right': 0, head: [], border: [] };
+      const whole = new Table({ chars: NO_LINES, style });
+      whole.push(...lines);
+      whole.toString();
+      const natural = whole.options.colWidths.map((one) => one ?? 0);
+      const colWidths = width === undefined ? undefined : fitted(natural, width);
       const table = new Table({ chars: NO_LINES, style, ...(colWidths && { colWidths }) });
       table.push(...lines);
       const rows = cells.map(([a, b]) => row(a, [b]));

@@ -46,10 +46,11 @@ export function fitted(natural: readonly number[], room: number): number[] | und
   return widths;
 }
 
+/** Of lines of narrow text. */
 function widthsOf(lines: readonly (readonly string[])[]): number[] {
   const widths = lines[0]!.map(() => 0);
   for (const line of lines)
-    for (const [at, cell] of line.entries()) widths[at] = Math.max(widths[at]!, [...cell].length);
+    for (const [at, cell] of line.entries()) widths[at] = Math.max(widths[at]!, cell.length);
   return widths;
 }
 
@@ -72,18 +73,29 @@ function aligned(lines: readonly (readonly string[])[], widths: readonly number[
   return `${texts.join('\n')}\n`;
 }
 
-function layOut(lines: readonly (readonly string[])[], room: number | undefined): string {
-  const natural = widthsOf(lines);
-  const widths = room === undefined ? undefined : fitted(natural, room);
-  if (lines.every((line) => line.every((cell) => NARROW.test(cell))))
-    return aligned(lines, widths ?? natural);
+/** Lays out lines with cli-table3, which knows how wide a character is; answers how wide it made the columns, too. */
+function wide(
+  lines: readonly (readonly string[])[],
+  colWidths?: number[],
+): { text: string; widths: number[] } {
   const table = new Table({
     chars: NO_LINES,
     style: { 'padding-left': 0, 'padding-right': 0, head: [], border: [] },
-    ...(widths === undefined ? {} : { colWidths: widths }),
+    ...(colWidths && { colWidths }),
   });
   for (const line of lines) table.push([...line]);
-  return `${table.toString().replace(/ +$/gm, '')}\n`;
+  const text = `${table.toString().replace(/ +$/gm, '')}\n`;
+  return { text, widths: table.options.colWidths.map((width) => width ?? 0) };
+}
+
+function layOut(lines: readonly (readonly string[])[], room = Number.POSITIVE_INFINITY): string {
+  if (lines.every((line) => line.every((cell) => NARROW.test(cell)))) {
+    const natural = widthsOf(lines);
+    return aligned(lines, fitted(natural, room) ?? natural);
+  }
+  const whole = wide(lines);
+  const widths = fitted(whole.widths, room);
+  return widths === undefined ? whole.text : wide(lines, widths).text;
 }
 
 function day(date: Date): string {
