@@ -3,6 +3,7 @@
  * known by its action, user and time, and by whatever else both say of it; one source's two events are always two things, except that sshd writes
  * several btmp records for one attempt of a user that does not exist.
  */
+import { isIP } from 'node:net';
 import * as z from 'zod';
 import { SESSION_REACH, type SessionEvent, type Window } from './events.ts';
 
@@ -125,13 +126,18 @@ function maySameService(a: string | null, b: string | null): boolean {
   return a === null || b === null || isSu(a) === isSu(b);
 }
 
-function isSame(a: LoginRow, b: LoginRow): boolean {
+/** Whether one is an address and the other a name. With `UseDNS` sshd writes its peer's name to wtmp and btmp, and the address to the log. */
+function isNameOf(a: string | null, b: string | null): boolean {
+  return a !== null && b !== null && (isIP(a) === 0) !== (isIP(b) === 0);
+}
+
+function isSame(a: LoginRow, b: LoginRow, sameProcess: boolean): boolean {
   return (
     a.node === b.node &&
     a.action === b.action &&
     sameUser(a, b) &&
     agree(a.tty, b.tty) &&
-    agree(a.from, b.from) &&
+    (agree(a.from, b.from) || (sameProcess && isNameOf(a.from, b.from))) &&
     maySameService(a.service, b.service) &&
     agree(a.as, b.as) &&
     agree(a.command, b.command)
@@ -169,6 +175,11 @@ function mergedCount(a: LoginRow, b: LoginRow): number {
   return Math.max(a.count, b.count);
 }
 
+/** The address rather than a name, which whoever rules the reverse zone chose. */
+function mergedFrom(a: string | null, b: string | null): string | null {
+  return isNameOf(a, b) && isIP(b!) > 0 ? b : (a ?? b);
+}
+
 function mergedSource(a: string | null, b: string | null): string | null {
   const names = [a, b].flatMap((source) => source?.split('+') ?? []);
   return [...new Set(names)].join('+') || null;
@@ -187,7 +198,7 @@ function merged(a: LoginRow, b: LoginRow): LoginRow {
     action,
     user,
     tty: a.tty ?? b.tty,
-    from: a.from ?? b.from,
+    from: mergedFrom(a.from, b.from),
     service: a.service ?? b.service,
     ...mergedEnd(a, b),
     as: a.as ?? b.as,
@@ -230,7 +241,9 @@ function mayJoin(held: Held, told: Told): boolean {
   const sameProcess = held.pid !== undefined && held.pid === told.pid;
   const { row } = held;
   const fits =
-    isSame(row, told.row) || isOfSu(row, told.row, sameProcess) || isOfSu(told.row, row, sameProcess);
+    isSame(row, told.row, sameProcess) ||
+    isOfSu(row, told.row, sameProcess) ||
+    isOfSu(told.row, row, sameProcess);
   if (!fits || distance(held, told) > APART) return false;
   // sshd's process is the same in wtmp, btmp and the logs; a display manager's is not
   const bySshd = held.row.service === 'sshd' || told.row.service === 'sshd';

@@ -319,6 +319,23 @@ onEachStore(
   },
 );
 
+test('a login of which wtmp has the name that DNS gives for the address in the log is one row', async () => {
+  const told = (from: string, pid: number, other = 'client.example') => [
+    event('journal', '02:00:00', 'login', { user: 'alice', from, service: 'sshd', pid: 7 }),
+    event('wtmp', '02:00:01', 'login', { user: 'alice', from: other, tty: 'pts/0', pid }),
+  ];
+  for (const address of ['10.0.0.1', '2001:db8::1', 'fe80::1%eth0'])
+    for (const events of [told(address, 7), told(address, 7).toReversed()]) {
+      const rows = await rowsOf(events);
+      assert.deepEqual(
+        rows.map(({ from, tty }) => [from, tty]),
+        [[address, 'pts/0']],
+      );
+    }
+  assert.equal((await rowsOf(told('10.0.0.1', 8))).length, 2, 'another process');
+  assert.equal((await rowsOf(told('10.0.0.1', 7, '10.0.0.2'))).length, 2, 'two addresses');
+});
+
 onEachStore(
   'what two sources tell on both sides of a moment is in one of the windows that meet there',
   async (_t, store) => {
