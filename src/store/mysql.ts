@@ -10,12 +10,14 @@ const CONNECT_MS = 10_000;
 
 /**
  * What every connection is set to, whatever the server's own settings: backslash escapes as mysql2 writes them, too long or invalid values
- * refused, UTC, and no gap locks, which loaders of neighbouring nodes would deadlock on.
+ * refused, UTC, no gap locks, which loaders of neighbouring nodes would deadlock on, and a day for who reads a report (in a pager, say) to go on:
+ * after the minute that is the server's own it ends the connection amid the rows.
  */
 const SESSION = [
   `set session sql_mode = 'STRICT_TRANS_TABLES,ONLY_FULL_GROUP_BY,NO_ENGINE_SUBSTITUTION'`,
   `set session time_zone = '+00:00'`,
   'set session transaction isolation level read committed',
+  'set session net_write_timeout = 86400',
 ];
 
 const HINTS: Readonly<Record<string, string>> = {

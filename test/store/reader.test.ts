@@ -63,3 +63,12 @@ test('who may only read gets reports, and is told where there is nothing to read
   assert.match(old.message, /must be brought to schema version \d+, and this user may not: /);
   assert.equal(old.hint, 'run dsac process once, as the user who loads');
 });
+
+test('who reads a long report may pause for longer than the server waits by itself', {
+  skip: servicesLeftOut,
+}, async (t) => {
+  const store = await openStore(await ownDatabase(t), { home: '/' });
+  t.after(() => store.close());
+  const { rows } = await sql<{ seconds: number }>`select @@net_write_timeout as seconds`.execute(store.db);
+  assert.equal(rows[0]?.seconds, 86_400);
+});
