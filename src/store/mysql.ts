@@ -1,6 +1,6 @@
 /** Kysely over mysql2, for MySQL 8.4 and MariaDB 10.11 and later. */
 import { CompiledQuery, type DatabaseConnection, Kysely, MysqlDialect } from 'kysely';
-import { createPool } from 'mysql2';
+import { createPool, type PoolConnection, type Query } from 'mysql2';
 import { DsacError, errorCode, reasonOf } from '../errors.ts';
 import { teachRowFiles } from './load-data.ts';
 import type { Tables } from './tables.ts';
@@ -64,6 +64,25 @@ async function boundStatements(connection: DatabaseConnection): Promise<void> {
   };
 }
 
+/** Tells a stream of rows that its connection has ended: mysql2 tells that to callbacks alone, and the stream would wait for ever. */
+function endStreams(connection: PoolConnection, label: string): void {
+  const query = connection.query.bind(connection) as (...given: unknown[]) => Query;
+  const watched = (...given: unknown[]): Query => {
+    const asked = query(...given);
+    if (given.some((one) => typeof one === 'function')) return asked;
+    const fail = (error: unknown): void => {
+      const lost = new DsacError('unavailable', `the store ${label} went away: ${reasonOf(error)}`, {
+        cause: error,
+      });
+      if (asked.listenerCount('error') > 0) asked.emit('error', lost);
+    };
+    connection.on('error', fail);
+    asked.once('end', () => connection.off('error', fail));
+    return asked;
+  };
+  Object.assign(connection, { query: watched });
+}
+
 /** Opens a pool to the store's database and makes sure that the server answers. Throws an `unavailable` error without the password. */
 export async function openMysql(target: MysqlTarget): Promise<Kysely<Tables>> {
   const pool = createPool({
@@ -80,6 +99,7 @@ export async function openMysql(target: MysqlTarget): Promise<Kysely<Tables>> {
     enableKeepAlive: true,
   });
   pool.on('connection', teachRowFiles);
+  pool.on('connection', (connection) => endStreams(connection, target.label));
   const db = new Kysely<Tables>({
     dialect: new MysqlDialect({
       pool,

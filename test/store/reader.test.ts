@@ -5,6 +5,7 @@ import test, { type TestContext } from 'node:test';
 import { sql } from 'kysely';
 import type { DsacError } from '../../src/errors.ts';
 import { completenessOf } from '../../src/store/completeness.ts';
+import { eventsIn } from '../../src/store/events.ts';
 import { openStore, type Store } from '../../src/store/store.ts';
 import { FakeNode, plainEvent } from '../helpers/batches.ts';
 import { ownDatabase, servicesLeftOut } from '../helpers/services.ts';
@@ -71,4 +72,28 @@ test('who reads a long report may pause for longer than the server waits by itse
   t.after(() => store.close());
   const { rows } = await sql<{ seconds: number }>`select @@net_write_timeout as seconds`.execute(store.db);
   assert.equal(rows[0]?.seconds, 86_400);
+});
+
+test('a report whose connection ends amid the rows fails, and says why', {
+  skip: servicesLeftOut,
+}, async (t) => {
+  const url = await ownDatabase(t);
+  const store = await openStore(url, { home: '/' });
+  const other = await openStore(url, { home: '/' });
+  t.after(() => Promise.all([store.close(), other.close()]));
+  const events = Array.from({ length: 6000 }, (_, n) => ({
+    ...plainEvent(n),
+    data: { text: 'x'.repeat(3000) },
+  }));
+  await store.load([new FakeNode().next('logins', 'log', events)]);
+  const rows = eventsIn(store, WINDOW);
+  await rows.next();
+  const asked = await sql<{ id: number }>`select id from information_schema.processlist
+    where db = database() and id <> connection_id()`.execute(other.db);
+  for (const { id } of asked.rows) await sql`kill ${sql.lit(id)}`.execute(other.db);
+  await assert.rejects(Array.fromAsync(rows), (error: DsacError) => {
+    assert.equal(error.kind, 'unavailable');
+    assert.match(error.message, /^the store \S+ went away: /);
+    return true;
+  });
 });
