@@ -17,7 +17,7 @@ const NODES = 20;
 const SIZES = [10_000, 1_000_000];
 const QUICK_SIZES = [1_500, 5_000];
 /** Keeps the garbage collector from letting garbage lie, so that what is left is what is in use (MiB). */
-const SMALL_HEAP = '--max-old-space-size=64 --max-semi-space-size=2';
+const SMALL_HEAP = '--max-old-space-size=48 --max-semi-space-size=2';
 /** How much more memory the large backlog may take: the garbage collector's freedom, not growth. */
 const MOST_GROWTH = 1.3;
 const DEADLINE = 2 * 3_600_000;
