@@ -1,7 +1,8 @@
 /**
  * dpkg.log: what dpkg set out to do (`install`, `upgrade`, `remove`, `purge`, `disappear`) and each state that a package reached. A change is told when
  * the state is reached that makes it true, with that line's time: `installed` (or waiting for triggers only) in the new version, `config-files`
- * or `not-installed` after a removal, `not-installed` after a purge. `upgrade` is also dpkg's word for downgrades and reinstallations.
+ * or `not-installed` after a removal, `not-installed` after a purge. `upgrade` is also dpkg's word for downgrades and reinstallations; a reinstallation that it
+ * gave up ends in the version wanted too, but was never configured.
  *
  * A change that is not complete when dpkg's next run begins has failed, except that a package left `unpacked` waits for a later run to configure it, and
  * fails when a day has passed. A failed change that a later run completes is told then. dpkg does not say who ran it.
@@ -30,6 +31,7 @@ const pendingSchema = z.strictObject({
   time: z.string().describe('time of the last line about it'),
   status: z.string().describe('state reached so far; empty when none'),
   failed: z.boolean().describe('whether its failure was told'),
+  configured: z.literal(true).optional().describe('whether dpkg set out to configure what it unpacked'),
 });
 
 type Pending = z.infer<typeof pendingSchema>;
@@ -77,6 +79,8 @@ function outcome(pending: Pending, status: string, at: string | undefined): Hist
   if (status === 'not-installed' || status === 'config-files') return 'failed';
   if (!INSTALLED.has(status)) return undefined;
   if (pending.to !== undefined && at !== pending.to) return status === 'installed' ? 'failed' : undefined;
+  const isGivenUp = pending.from === pending.to && !pending.configured;
+  if (pending.action === 'upgrade' && isGivenUp) return 'failed';
   return pending.action === 'install' ? 'installed' : replaced(pending);
 }
 
@@ -106,8 +110,26 @@ function tellFailed(state: State, matches: (pending: Pending) => boolean): Histo
   return events;
 }
 
+/**
+ * A package that changes its architecture (`all` to `amd64`) is begun under the one and goes on under the other: with `unpacked` in the version wanted,
+ * while the old one is half-installed, as one package at a time is.
+ */
+function changeArchitecture(state: State, [status, key = '', at]: readonly string[]): void {
+  if (status !== 'unpacked' || Object.hasOwn(state.pending, key)) return;
+  const name = key.replace(/:.*/s, '');
+  for (const [other, pending] of Object.entries(state.pending)) {
+    const isBegun = pending.status === 'half-installed' && pending.to === version(at);
+    if (!isBegun || !other.startsWith(`${name}:`)) continue;
+    delete state.pending[other];
+    state.pending[key] = pending;
+    return;
+  }
+}
+
 /** Another package's trigger may mark a package before the work on it has begun: that is no step of its change. */
-function reach(state: State, time: string, [status = '', key = '', at]: readonly string[]): HistoryEvent[] {
+function reach(state: State, time: string, words: readonly string[]): HistoryEvent[] {
+  changeArchitecture(state, words);
+  const [status = '', key = '', at] = words;
   const pending = Object.hasOwn(state.pending, key) ? state.pending[key] : undefined;
   const isOther = pending?.status === '' && status.startsWith('triggers-');
   if (pending === undefined || isOther) return [];
@@ -133,6 +155,7 @@ export function dpkgLog(clock: LocalClock): HistoryParser<State> {
       const words = rest.split(' ');
       if (word === 'status') return reach(state, time, words);
       const [key = '', old, wanted] = words;
+      if (word === 'configure' && Object.hasOwn(state.pending, key)) state.pending[key]!.configured = true;
       const pending = undertaking(word, time, version(old), version(wanted));
       if (pending === undefined) return [];
       const given = tellFailed(state, (other) => other === state.pending[key]);

@@ -38,8 +38,13 @@ test('dpkg’s word upgrade is told as what it was: upgraded, downgraded or rein
     ['1.0', '1.0', 'reinstalled'],
   ])
     assert.deepEqual(
-      told([`upgrade a:all ${from} ${to}`, `status unpacked a:all ${from}`, `status installed a:all ${to}`]),
-      [[action, 'dpkg/a/all', from, to, undefined, 2]],
+      told([
+        `upgrade a:all ${from} ${to}`,
+        `status unpacked a:all ${to}`,
+        `configure a:all ${to} <none>`,
+        `status installed a:all ${to}`,
+      ]),
+      [[action, 'dpkg/a/all', from, to, undefined, 3]],
     );
 });
 
@@ -47,6 +52,43 @@ test('an upgrade that ends in the old version failed', () => {
   assert.deepEqual(told(['upgrade a:all 1 2', 'status half-installed a:all 1', 'status installed a:all 1']), [
     ['failed', 'dpkg/a/all', '1', '2', 'installed', 2],
   ]);
+});
+
+test('a reinstallation that dpkg gave up failed, though it ends in the version wanted', () => {
+  // as dpkg 1.21 logs a preinst that fails, and a prerm that does
+  const afterPreinst = ['half-configured', 'unpacked', 'half-installed', 'unpacked', 'installed'];
+  for (const states of [afterPreinst, ['half-configured', 'installed']]) {
+    const lines = ['upgrade a:all 1 1', ...states.map((state) => `status ${state} a:all 1`)];
+    assert.deepEqual(told(lines), [['failed', 'dpkg/a/all', '1', '1', 'installed', states.length]]);
+  }
+});
+
+test('an upgrade that changes the architecture is one change, told under the new one', () => {
+  for (const [from, to] of [
+    ['all', 'amd64'],
+    ['amd64', 'all'],
+  ]) {
+    const begun = [
+      `upgrade a:${from} 1 2`,
+      `status half-configured a:${from} 1`,
+      `status unpacked a:${from} 1`,
+      `status half-installed a:${from} 1`,
+    ];
+    const done = [
+      `status unpacked a:${to} 2`,
+      `configure a:${to} 2 2`,
+      `status half-configured a:${to} 2`,
+      `status installed a:${to} 2`,
+    ];
+    const later = '2026-11-26T00:00:00Z';
+    assert.deepEqual(told([...begun, ...done, 'startup packages configure'], later), [
+      ['upgraded', `dpkg/a/${to}`, '1', '2', undefined, 7],
+    ]);
+    const givenUp = [`status unpacked a:${from} 1`, `status installed a:${from} 1`];
+    assert.deepEqual(told([...begun, ...givenUp], later), [
+      ['failed', `dpkg/a/${from}`, '1', '2', 'installed', 5],
+    ]);
+  }
 });
 
 test('a package left half-configured failed when dpkg’s next run begins, and is told once configured', () => {
@@ -112,9 +154,10 @@ test('a trigger that marks a package whose upgrade has not begun is no outcome o
       told([
         `upgrade a:all 1 ${to}`,
         'status triggers-pending a:all 1',
-        'status unpacked a:all 1',
+        `status unpacked a:all ${to}`,
+        `configure a:all ${to} <none>`,
         `status installed a:all ${to}`,
       ]),
-      [[to === '1' ? 'reinstalled' : 'upgraded', 'dpkg/a/all', '1', to, undefined, 3]],
+      [[to === '1' ? 'reinstalled' : 'upgraded', 'dpkg/a/all', '1', to, undefined, 4]],
     );
 });
