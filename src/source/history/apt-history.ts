@@ -1,7 +1,7 @@
 /**
  * apt's history.log: one stanza per run of apt, from Start-Date to End-Date, written while it runs. apt removes line breaks from what it is given,
  * so a field cannot forge another; it writes every other byte as it is. `Requested-By` is what SUDO_UID or PKEXEC_UID said. Times are local, without
- * a zone. apt names `Architecture: all` packages with the native architecture.
+ * a zone. apt names `Architecture: all` packages with the native architecture, and without any one that disappeared: all of its files went to another.
  */
 import * as z from 'zod';
 import { text } from '../../host/text.ts';
@@ -26,6 +26,7 @@ const ACTIONS: Readonly<Record<string, HistoryAction>> = {
   Downgrade: 'downgraded',
   Remove: 'removed',
   Purge: 'purged',
+  Disappeared: 'removed',
 };
 const FIELD = /^([A-Z][A-Za-z-]*):(?: (.*))?$/s;
 /** `name:arch (version)`, `(old, new)` or `(version, automatic)`, and what separates it from the next. */
@@ -87,7 +88,7 @@ function versionsOf(
 ): { from?: string | undefined; to?: string | undefined } {
   if (key === 'Install') return { to: first };
   if (key === 'Reinstall') return { from: first, to: first };
-  if (key === 'Remove' || key === 'Purge') return { from: first };
+  if (key === 'Remove' || key === 'Purge' || key === 'Disappeared') return { from: first };
   return { from: first, to: second };
 }
 

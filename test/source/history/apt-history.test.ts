@@ -38,6 +38,24 @@ test('a purge of what was only configuration has no version, as apt writes none'
   assert.deepEqual([event?.action, event?.item, event?.before], ['purged', 'dpkg/a/amd64', undefined]);
 });
 
+test('a package that disappeared, as another took over all of its files, was removed', () => {
+  const events = told([
+    'Start-Date: 2026-11-23  01:00:00',
+    'Commandline: apt-get install new',
+    'Install: new:amd64 (1)',
+    'Disappeared: old (1), older (2:0)',
+    'End-Date: 2026-11-23  01:00:01',
+  ]);
+  assert.deepEqual(
+    events.map(({ action, item, before, by }) => [action, item, before?.version, by?.command]),
+    [
+      ['installed', 'dpkg/new/amd64', undefined, 'apt-get install new'],
+      ['removed', 'dpkg/old', '1', 'apt-get install new'],
+      ['removed', 'dpkg/older', '2:0', 'apt-get install new'],
+    ],
+  );
+});
+
 test('a list that is cut gives the packages before the cut, and the rest is said to be lost', () => {
   assert.deepEqual(parseAptPackages('a:all (1), b:amd64 (1.0').rest, 'b:amd64 (1.0');
   const events = told([
