@@ -58,6 +58,14 @@ function alpmEvents(state: State, time: string, message: string): HistoryEvent[]
   ];
 }
 
+/**
+ * Other programs that use libalpm write no command, only lines under their own name ([PAMAC], [PACKAGEKIT]): what follows such a line, or the one
+ * transaction that a command has, is not the work of pacman's last command.
+ */
+function endTurn(state: State, isOver: boolean): void {
+  if (isOver) state.command = null;
+}
+
 /** Understands pacman.log. */
 export function pacmanLog(clock: LocalClock): HistoryParser<State> {
   return {
@@ -75,8 +83,12 @@ export function pacmanLog(clock: LocalClock): HistoryParser<State> {
         Object.assign(state, { command, transaction: null });
         return [];
       }
-      if (tag === 'PACMAN') return [];
+      if (tag !== undefined && tag !== 'ALPM') {
+        if (tag !== 'PACMAN') endTurn(state, state.transaction === null);
+        return [];
+      }
       if (message === 'transaction started') {
+        endTurn(state, state.transaction !== null);
         state.transaction = nextTransaction(state.starts, written);
         return [];
       }

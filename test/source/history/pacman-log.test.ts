@@ -42,3 +42,29 @@ test('a script cannot forge a change, and a broken transaction is told', () => {
     },
   ]);
 });
+
+test('a transaction of a program that writes no command is not put down to the last command of pacman', () => {
+  const transaction = ['transaction started', 'installed a (1-1)', 'transaction completed'];
+  const lines = [
+    "[PACMAN] Running 'pacman -S a'",
+    ...transaction.map((message) => `[ALPM] ${message}`),
+    ...transaction.map((message) => `[ALPM] ${message}`),
+    "[PACMAN] Running 'pacman -S b'",
+    ...transaction.map((message) => `[ALPM] ${message}`),
+    "[PACMAN] Running 'pacman -S nosuch'",
+    '[PACKAGEKIT] synchronizing package lists',
+    ...transaction.map((message) => `[ALPM] ${message}`),
+  ];
+  const events = told(
+    lines.map((line, second) => `[2026-11-23T03:02:${String(second).padStart(2, '0')}+0000] ${line}`),
+  );
+  assert.deepEqual(
+    events.map(({ time, by }) => [time.slice(17, 19), by?.command]),
+    [
+      ['02', 'pacman -S a'],
+      ['05', undefined],
+      ['09', 'pacman -S b'],
+      ['14', undefined],
+    ],
+  );
+});
