@@ -105,12 +105,19 @@ function stateSteps(change: Both): Step<ServiceFields>[] {
   return [{ action: stateAction(change), fields: STATE_FIELDS, time: isNews ? after.since : undefined }];
 }
 
-/** An instance of a template is there only while it runs: coming and going is starting and stopping. */
+/** The words for an instance of a template that is there now, and for one that is not any more, by its state and its file's. */
+const ARRIVALS = { active: 'started', failed: 'failed', enabled: 'enabled', masked: 'masked' };
+const DEPARTURES = { active: 'stopped', failed: 'recovered', enabled: 'disabled', masked: 'unmasked' };
+
+/** An instance of a template is there only while it runs, has failed, or is enabled or masked by itself: coming and going is that. */
 function comeOrGone(word: 'added' | 'removed', service: ServiceFields): Step<ServiceFields> {
   if (!isInstance(service.unit)) return { action: word };
-  if (word === 'removed') return { action: service.active === 'active' ? 'stopped' : word };
-  const action = service.active === 'active' ? 'started' : service.active === 'failed' ? 'failed' : word;
-  return { action, time: action === word ? undefined : service.since };
+  const words = word === 'added' ? ARRIVALS : DEPARTURES;
+  const { active, since } = service;
+  if (active === 'active' || active === 'failed')
+    return { action: words[active], time: word === 'added' ? since : undefined };
+  if (isMasked(service)) return { action: words.masked };
+  return { action: isEnabled(service) ? words.enabled : word };
 }
 
 function describeChange(change: Both): Step<ServiceFields>[] {
@@ -149,7 +156,8 @@ export default defineInventory({
     stopped: 'it was stopped, or ended by itself',
     restarted: 'it runs anew, started by a person or again by systemd',
     failed: 'it failed, or failed again',
-    recovered: 'it had failed and is at rest now: reset by hand, or a later run went well',
+    recovered:
+      'it had failed and does not stand as failed any more: reset by hand, runs anew, or a later run went well',
     ran: 'it was started and ended since the last look',
     enabled: 'it will start by itself',
     disabled: 'it will not start by itself any more',

@@ -221,6 +221,27 @@ test('masked and stopped at once are two events, in that order, the stop with it
   assert.equal(events[0]?.after?.active, 'active');
 });
 
+test('an instance of a template that comes or goes is told by what makes it be there', () => {
+  const instance = (fields: object) => [
+    { key: 'systemd/x@a.service', fields: { unit: 'x@a.service', ...fields } },
+  ];
+  for (const [fields, came, went] of [
+    [up, 'started', 'stopped'],
+    [{ active: 'failed', enabled: 'enabled' }, 'failed', 'recovered'],
+    [{ active: 'inactive', enabled: 'enabled' }, 'enabled', 'disabled'],
+    [{ active: 'inactive', enabled: 'masked' }, 'masked', 'unmasked'],
+    [{ enabled: 'masked-runtime' }, 'masked', 'unmasked'],
+    [{ active: 'activating', enabled: 'disabled' }, 'added', 'removed'],
+  ] as const) {
+    const other = item(up);
+    const actions = [
+      eventsBetween(services, 'systemd', other, [...other, ...instance(fields)]),
+      eventsBetween(services, 'systemd', [...other, ...instance(fields)], other),
+    ].map((events) => events.map(({ action }) => action));
+    assert.deepEqual(actions, [[came], [went]]);
+  }
+});
+
 test('an override placed while the unit runs is told as a change', () => {
   assert.deepEqual(told(up, { ...up, dropins: ['/etc/systemd/system/x.service.d/a.conf'] }), ['changed']);
 });

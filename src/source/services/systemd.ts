@@ -62,9 +62,9 @@ function subStateOf(unit: Properties, active: string | undefined): string | unde
   return active === 'active' ? 'running' : 'dead';
 }
 
-/** When it came to its state; an errand's is left out, as it changes with each run. */
+/** When it came to its state. An errand's changes with each run, which is no news but for a run that failed. */
 function sinceOf(unit: Properties, active: string | undefined): string | undefined {
-  if (isErrand(unit)) return undefined;
+  if (isErrand(unit) && active !== 'failed') return undefined;
   if (active === 'active') return parseStamp(unit.ActiveEnterTimestamp);
   return active === 'inactive' || active === 'failed' ? parseStamp(unit.InactiveEnterTimestamp) : undefined;
 }

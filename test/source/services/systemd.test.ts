@@ -88,10 +88,14 @@ test('units of sessions, transient units and connections are left out', () => {
 
 test('what runs now and then is at rest while it runs, and failed when it failed', () => {
   const once = { Id: 'logrotate.service', Type: 'oneshot', RemainAfterExit: 'no', InvocationID: 'aa' };
-  const resting = unitOf({ ...once, SubState: 'dead' });
+  const resting = unitOf({ ...once, SubState: 'dead', InactiveEnterTimestamp: '@1795402338' });
+  assert.equal(resting?.since, undefined);
   assert.deepEqual(unitOf({ ...once, ActiveState: 'activating', SubState: 'start' }), resting);
-  const failed = unitOf({ ...once, ActiveState: 'failed', SubState: 'failed', Result: 'exit-code' });
-  assert.deepEqual([failed?.active, failed?.result, failed?.since], ['failed', 'exit-code', undefined]);
+  const failing = { ...once, ActiveState: 'failed', SubState: 'failed', Result: 'exit-code' };
+  const failed = unitOf({ ...failing, InactiveEnterTimestamp: 'Tue 2026-11-24 03:41:13 UTC' });
+  assert.deepEqual([failed?.active, failed?.result], ['failed', 'exit-code']);
+  // so that a run that failed is told with its own time, and so is the next that does
+  assert.equal(failed?.since, '2026-11-24T03:41:13.000Z');
 });
 
 test('a service that is wanted is no errand, though a path may start it too', () => {
