@@ -10,7 +10,8 @@
  *    that install, remove and install again stay three changes.
  * 2. An observed change is explained by the records between the two looks when one of them leads to what was seen in the end. It then
  *    adds itself as a source to those that touch its ends, and is no row of its own.
- *    A change that failed explains only a package that is not ready for use.
+ *    A change that failed explains only a package that is not ready for use. An upgrade that changed the architecture explains that the package is gone
+ *    under the old one.
  * 3. Of a change's sources the most precise gives the time (dpkg's log, then any other log, then the look), and any that knows who gives that.
  */
 import type { By, Fields } from '../spool/batch.ts';
@@ -297,6 +298,27 @@ function leadsTo(record: PackageChange, seen: PackageChange): boolean {
   return kindOf(record.action) !== 'went' && record.to === seen.to;
 }
 
+/**
+ * Whether a package that is seen to be gone is there under another architecture, since an upgrade took it from `all` to the machine's own or back. dpkg's
+ * log alone says which architecture came of it.
+ */
+function changedArchitecture(look: StoredEvent, seen: Draft, records: readonly Draft[]): boolean {
+  if (kindOf(seen.change.action) !== 'went' || seen.change.from === null) return false;
+  const first = look.since === null ? seen.start : Date.parse(look.since);
+  return records.some(
+    ({ change, sources, start, end }) =>
+      sources.includes('dpkg') &&
+      kindOf(change.action) === 'moved' &&
+      change.from === seen.change.from &&
+      change.arch !== null &&
+      seen.change.arch !== null &&
+      change.arch !== seen.change.arch &&
+      sameArch(change.arch, seen.change.arch) &&
+      end >= first - SLACK &&
+      start <= seen.start + SLACK,
+  );
+}
+
 const isDpkg = ({ change }: Draft): boolean => change.source === 'dpkg';
 
 /** The real changes among all events of one package on one node, in order of time. */
@@ -308,7 +330,7 @@ export function changesOfPackage(events: readonly StoredEvent[]): readonly Packa
   const records = joinRecords(logged);
   const alone = byTime.filter(isLook).flatMap((look) => {
     const seen = draftOf(look);
-    return explain(look, seen, records) ? [] : [seen];
+    return changedArchitecture(look, seen, records) || explain(look, seen, records) ? [] : [seen];
   });
   return ordered([...records, ...alone].map(finished), byTimeThenNode);
 }

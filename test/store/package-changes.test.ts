@@ -209,6 +209,22 @@ test('two architectures of one package are two changes', () => {
   assert.deepEqual(rows, ['02:00:00 installed –→1 dpkg+observed', '02:00:01 installed –→1 dpkg+observed']);
 });
 
+test('an upgrade from `all` to the machine’s own architecture, or back, is one row, and nothing was removed', () => {
+  for (const [was, is] of [
+    ['all', 'amd64'],
+    ['amd64', 'all'],
+  ]) {
+    const events = [
+      recorded('apt', '02:00:00', 'upgraded', { from: '1', to: '2' }, { by: ALICE }),
+      recorded('dpkg', '02:00:05', 'upgraded', { from: '1', to: '2' }, { item: `dpkg/hello/${is}` }),
+      observed('01:50', '02:20', 'removed', { from: '1' }, { item: `dpkg/hello/${was}` }),
+      observed('01:50', '02:20', 'installed', { to: '2' }, { item: `dpkg/hello/${is}` }),
+    ];
+    assert.deepEqual(short(events), ['02:00:05 upgraded 1→2 dpkg+apt+observed alice']);
+    assert.equal(changesOfPackage(events)[0]?.arch, is);
+  }
+});
+
 test('a long transaction finds what dpkg did an hour into it', () => {
   const rows = short([
     recorded(
