@@ -53,6 +53,7 @@ const stateSchema = z.strictObject({
     })
     .nullable()
     .describe('the run that has not ended'),
+  head: z.string().optional().describe('what there is of a command line that goes on in the next line'),
 });
 
 type State = z.infer<typeof stateSchema>;
@@ -108,6 +109,19 @@ function close(state: State, ended: boolean): HistoryEvent[] {
   return run === null ? [] : runEvents(run, ended);
 }
 
+/** The longest begin of a command line that is held. */
+const MAX_HEAD = 65_536;
+
+/** The line, with what is before it where a command line has line breaks in it: apk writes them as they are. Undefined while its end is to come. */
+function wholeLine(state: State, line: string): string | undefined {
+  const whole = state.head === undefined || RUN.test(line) ? line : `${state.head}\n${line}`;
+  const isHead = whole.startsWith('Running `') && !RUN.test(whole);
+  delete state.head;
+  if (!isHead || whole.length > MAX_HEAD) return whole;
+  state.head = whole;
+  return undefined;
+}
+
 /** A line between a run's head and its end. Indented lines go on from an error. */
 function addLine(run: Run, line: string): void {
   const change = parseChange(line);
@@ -126,7 +140,8 @@ export function apkLog(): HistoryParser<State> {
     state: stateSchema,
     begin: () => ({ starts: { at: '', count: 0 }, run: null }),
     line(state, bytes) {
-      const line = text(bytes);
+      const line = wholeLine(state, text(bytes));
+      if (line === undefined) return [];
       const [, command, wall = ''] = RUN.exec(line) ?? [];
       const time = utc.parse(wall);
       if (command !== undefined && time !== undefined) {

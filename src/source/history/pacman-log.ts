@@ -78,7 +78,8 @@ export function pacmanLog(clock: LocalClock): HistoryParser<State> {
       const time = timeOf(written, clock);
       if (time === undefined) return [];
       if (tag === 'ALPM-SCRIPTLET' || tag === 'ALPM-HOOK') return [];
-      const command = /^Running '(.*)'$/s.exec(message)?.[1];
+      // A line break in an argument is written as it is: the command is told up to there.
+      const command = /^Running '(.*?)'?$/s.exec(message)?.[1];
       if (command !== undefined && tag !== 'ALPM') {
         Object.assign(state, { command, transaction: null });
         return [];

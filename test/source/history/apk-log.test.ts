@@ -29,6 +29,26 @@ test('a package whose archive is bad failed; one whose script failed is installe
   );
 });
 
+test('a command line with line breaks in it hides nothing, and one that was cut hides no later run', () => {
+  const change = ['(1/1) Installing a (1.0-r0)', 'OK: 5 MiB in 9 packages'];
+  const events = told([
+    'Running `apk add -t .x',
+    '',
+    'y a` at 2025-01-05 10:00:00',
+    ...change,
+    'Running `apk add',
+    RUN,
+    ...change,
+  ]);
+  assert.deepEqual(
+    events.map(({ action, item, by }) => [action, item, by?.command]),
+    [
+      ['installed', 'apk/a', 'apk add -t .x\n\ny a'],
+      ['installed', 'apk/a', 'apk add a'],
+    ],
+  );
+});
+
 test('a command that changed nothing because it failed is told with its reason', () => {
   const [event] = told([
     RUN,

@@ -51,6 +51,8 @@ test('a transaction of a program that writes no command is not put down to the l
     ...transaction.map((message) => `[ALPM] ${message}`),
     "[PACMAN] Running 'pacman -S b'",
     ...transaction.map((message) => `[ALPM] ${message}`),
+    "[PACMAN] Running 'pacman -S c -b /tmp",
+    ...transaction.map((message) => `[ALPM] ${message}`),
     "[PACMAN] Running 'pacman -S nosuch'",
     '[PACKAGEKIT] synchronizing package lists',
     ...transaction.map((message) => `[ALPM] ${message}`),
@@ -64,7 +66,8 @@ test('a transaction of a program that writes no command is not put down to the l
       ['02', 'pacman -S a'],
       ['05', undefined],
       ['09', 'pacman -S b'],
-      ['14', undefined],
+      ['13', 'pacman -S c -b /tmp'],
+      ['18', undefined],
     ],
   );
 });
