@@ -1,7 +1,8 @@
 /** Kysely over node:sqlite. */
-import { mkdirSync } from 'node:fs';
+import { accessSync, closeSync, constants, existsSync, mkdirSync, openSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
+import { pathToFileURL } from 'node:url';
 import { type DatabaseConnection, Kysely, SqliteDialect, type SqliteStatement } from 'kysely';
 import { DsacError, reasonOf } from '../errors.ts';
 import { PAGE_ROWS } from './pages.ts';
@@ -63,14 +64,78 @@ function streaming(database: DatabaseSync): DatabaseConnection['streamQuery'] {
   };
 }
 
-function openFile(target: SqliteTarget, cacheKib: number): DatabaseSync {
+interface Opened {
+  readonly database: DatabaseSync;
+  close(): void;
+}
+
+/** Whether this user may write a file and what SQLite puts beside it. */
+function isWritable(path: string): boolean {
   try {
-    if (target.path !== ':memory:') mkdirSync(dirname(target.path), { recursive: true, mode: 0o750 });
-    const database = new DatabaseSync(target.path, { timeout: BUSY_MS });
-    // FULL: a batch leaves the spool once load() resolves, so the commit must survive a power cut.
-    database.exec('pragma journal_mode = wal; pragma synchronous = full');
-    database.exec(`pragma cache_size = -${cacheKib}`);
-    return database;
+    for (const each of [path, dirname(path)]) accessSync(each, constants.W_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * A store that this user may only read: another's, or a copy on read-only media. Where it cannot even be locked it is read as it lies there, and who
+ * closes it is told if it was written to meanwhile.
+ */
+function openReadable({ path, label }: SqliteTarget): Opened {
+  const state = (): string => {
+    const { mtimeNs, size } = statSync(path, { bigint: true });
+    return `${mtimeNs} ${size} ${existsSync(`${path}-wal`)}`;
+  };
+  const open = (url: string | URL): DatabaseSync => {
+    const database = new DatabaseSync(url, { timeout: BUSY_MS, readOnly: true });
+    try {
+      database.prepare('select count(*) from sqlite_schema').get();
+      return database;
+    } catch (error) {
+      database.close();
+      throw error;
+    }
+  };
+  const before = state();
+  try {
+    const database = open(path);
+    return { database, close: () => database.close() };
+  } catch (error) {
+    if (existsSync(`${path}-wal`)) throw error;
+  }
+  const database = open(new URL('?immutable=1', pathToFileURL(path)));
+  return {
+    database,
+    close() {
+      database.close();
+      if (state() !== before)
+        throw new DsacError('tempfail', `the store ${label} was written to while it was read`, {
+          hint: 'what was read may be wrong: run it again, or as the user that runs dsac process',
+        });
+    },
+  };
+}
+
+function openWritable({ path }: SqliteTarget): Opened {
+  if (path !== ':memory:') {
+    mkdirSync(dirname(path), { recursive: true, mode: 0o750 });
+    // It tells what users did: SQLite by itself would let everyone read it. What it puts beside it has the same mode.
+    closeSync(openSync(path, 'a', 0o640));
+  }
+  const database = new DatabaseSync(path, { timeout: BUSY_MS });
+  // FULL: a batch leaves the spool once load() resolves, so the commit must survive a power cut.
+  database.exec('pragma journal_mode = wal; pragma synchronous = full');
+  return { database, close: () => database.close() };
+}
+
+function openFile(target: SqliteTarget, toRead: boolean): Opened & { readonly readOnly: boolean } {
+  const readOnly = toRead && target.path !== ':memory:' && !isWritable(target.path);
+  try {
+    const opened = readOnly ? openReadable(target) : openWritable(target);
+    opened.database.exec(`pragma cache_size = -${toRead ? READER_CACHE_KIB : CACHE_KIB}`);
+    return { ...opened, readOnly };
   } catch (error) {
     throw new DsacError('unavailable', `cannot open the store ${target.label}: ${reasonOf(error)}`, {
       cause: error,
@@ -80,15 +145,22 @@ function openFile(target: SqliteTarget, cacheKib: number): DatabaseSync {
 
 /** Opens, and creates where there is none, the SQLite file of the store; `toRead`: for one who reads. Throws an `unavailable` error. */
 export function openSqlite(target: SqliteTarget, { toRead }: { readonly toRead: boolean }): Kysely<Tables> {
-  const database = openFile(target, toRead ? READER_CACHE_KIB : CACHE_KIB);
-  const prepare = preparer(database);
+  const { database, close, readOnly } = openFile(target, toRead);
+  const compile = preparer(database);
+  const prepare = (sql: string): SqliteStatement => {
+    const statement = compile(sql);
+    if (!readOnly || statement.reader) return statement;
+    throw new DsacError('noperm', `this user may only read the store ${target.label}`, {
+      hint: 'run it as the user that runs dsac process',
+    });
+  };
   return new Kysely<Tables>({
     dialect: new SqliteDialect({
       onCreateConnection: async (connection) => {
         connection.streamQuery = streaming(database);
       },
       database: {
-        close: () => database.close(),
+        close,
         // Every transaction of the store writes: taking the write lock at once waits for it, where an upgrade later would fail.
         prepare: (sql) => prepare(sql === 'begin' ? 'begin immediate' : sql),
       },
