@@ -1,7 +1,7 @@
 import * as z from 'zod';
 import { type Broker, ChannelClosed, connectBroker } from '../src/amqp/broker.ts';
 import { pack } from '../src/amqp/message.ts';
-import { brokerKeys } from '../src/amqp/options.ts';
+import { brokerKeys, isTlsUsed, TLS_UNUSED } from '../src/amqp/options.ts';
 import { type Outcome, Publisher } from '../src/amqp/publish.ts';
 import { hasExchange } from '../src/amqp/topology.ts';
 import { durationSchema } from '../src/config/schema.ts';
@@ -15,13 +15,15 @@ import {
 
 const SET_UP = 'run dsac consume --setup on the central host';
 
-const options = z.strictObject({
-  ...brokerKeys,
-  exchange: z.string().min(1).max(255).default('dsac').describe('topic exchange to publish to'),
-  confirm_timeout: durationSchema
-    .prefault('30s')
-    .describe('how long the broker may confirm nothing while messages wait for it'),
-});
+const options = z
+  .strictObject({
+    ...brokerKeys,
+    exchange: z.string().min(1).max(255).default('dsac').describe('topic exchange to publish to'),
+    confirm_timeout: durationSchema
+      .prefault('30s')
+      .describe('how long the broker may confirm nothing while messages wait for it'),
+  })
+  .refine(isTlsUsed, TLS_UNUSED);
 
 /** Why the broker closed the channel: what only one batch can be blamed for is its answer, the rest is the destination's trouble. */
 function answerClosed(error: ChannelClosed, exchange: string, where: string, count: number): Answer[] {

@@ -7,7 +7,7 @@ import type { Channel, ChannelModel, ConfirmChannel } from 'amqplib';
 import { errorCode, reasonOf } from '../errors.ts';
 import { DestinationDown } from '../plugin/handler.ts';
 import { type Incoming, readAnyProperties } from './frames.ts';
-import { type BrokerOptions, brokerName, endpointOf, tlsOf } from './options.ts';
+import { type BrokerOptions, brokerName, endpointOf, isEncrypted, tlsOf } from './options.ts';
 import { within } from './wait.ts';
 
 /** How long to wait for a reply on an open connection, in ms. */
@@ -151,7 +151,7 @@ function heard<C extends Channel>(channel: C): Opened<C> {
 export async function connectBroker(options: BrokerOptions, home: string, purpose: string): Promise<Broker> {
   const where = brokerName(options.url);
   const endpoint = await endpointOf(options, home);
-  const tls = options.url.startsWith('amqps:') ? await tlsOf(options, home) : {};
+  const tls = isEncrypted(options.url) ? await tlsOf(options, home) : {};
   const { default: amqplib } = await import('amqplib');
   const socket = new AbortController();
   // amqplib hands these to net.connect or tls.connect, where `signal` destroys the socket.

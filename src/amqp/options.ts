@@ -5,16 +5,19 @@ import * as z from 'zod';
 import { readNamed, readPassword } from '../config/named-file.ts';
 import { durationSchema } from '../config/schema.ts';
 
-const URL_FORM = 'expected amqp://[user@]host[:port][/vhost], or amqps:// for TLS';
+const URL_FORM =
+  'expected amqp://[user@]host[:port][/vhost], or amqps:// for TLS, and nothing after it (?…, #…)';
 /** A dead peer is noticed after two of these, in seconds. */
 const HEARTBEAT = 30;
+
+const isKnown = (protocol: string): boolean => protocol === 'amqp:' || protocol === 'amqps:';
 
 /** Whether every part of the URL can be understood; says nothing of its text, which may hold a password. */
 function isBrokerUrl(text: string): boolean {
   try {
-    const { protocol, hostname, username, password, pathname } = new URL(text);
+    const { protocol, hostname, username, password, pathname, search, hash } = new URL(text);
     for (const part of [username, password, pathname]) decodeURIComponent(part);
-    return (protocol === 'amqp:' || protocol === 'amqps:') && hostname !== '';
+    return isKnown(protocol) && hostname !== '' && search === '' && hash === '';
   } catch {
     return false;
   }
@@ -46,6 +49,20 @@ export const brokerKeys = {
     .optional()
     .describe('for amqps'),
   connect_timeout: durationSchema.prefault('10s').describe('how long to wait for a connection'),
+};
+
+/** Whether a connection is to be encrypted. */
+export function isEncrypted(url: string): boolean {
+  return /^amqps:/i.test(url);
+}
+
+/** Whether TLS is used where it is configured. Each schema that has `brokerKeys` refuses what is not: the password, too, would go as it is. */
+export function isTlsUsed({ url, tls }: Pick<BrokerOptions, 'url' | 'tls'>): boolean {
+  return tls === undefined || isEncrypted(url);
+}
+export const TLS_UNUSED = {
+  path: ['tls'],
+  message: 'is for amqps://, but url says amqp://: nothing would be encrypted',
 };
 
 const brokerSchema = z.object(brokerKeys);

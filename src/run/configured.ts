@@ -59,7 +59,7 @@ function parseOptions(
 ): unknown {
   const own = ownOptions(entry, common);
   if (schema instanceof z.ZodObject) {
-    const all = schema.extend(common).strict();
+    const all = z.strictObject({ ...schema.shape, ...common });
     const unknown = Object.keys(own).find((key) => !(key in all.shape));
     if (unknown !== undefined) config.section(path, { [unknown]: own[unknown] }, all.partial());
   }

@@ -4,7 +4,7 @@
  */
 import * as z from 'zod';
 import { type Broker, ChannelClosed, connectBroker } from '../amqp/broker.ts';
-import { brokerKeys, brokerName } from '../amqp/options.ts';
+import { brokerKeys, brokerName, isTlsUsed, TLS_UNUSED } from '../amqp/options.ts';
 import { type GroupLimits, Receiver } from '../amqp/receive.ts';
 import { deadLetters, declareTopology, queueLength } from '../amqp/topology.ts';
 import { pause } from '../amqp/wait.ts';
@@ -39,24 +39,26 @@ const LONGEST_WAIT = 60_000;
 const ROOM_WAIT = 5_000;
 
 /** The `consume` section of the configuration. */
-export const consumeSchema = z.strictObject({
-  ...brokerKeys,
-  queue: z.string().min(1).max(200).default('dsac').describe('queue to consume'),
-  exchange: z
-    .string()
-    .min(1)
-    .max(255)
-    .default('dsac')
-    .describe('topic exchange that the queue is bound to, where it must be declared'),
-  prefetch: z
-    .int()
-    .min(1)
-    .max(10_000)
-    .default(1000)
-    .describe(
-      'messages that the broker may hand over ahead; they are in memory until their segment is written',
-    ),
-});
+export const consumeSchema = z
+  .strictObject({
+    ...brokerKeys,
+    queue: z.string().min(1).max(200).default('dsac').describe('queue to consume'),
+    exchange: z
+      .string()
+      .min(1)
+      .max(255)
+      .default('dsac')
+      .describe('topic exchange that the queue is bound to, where it must be declared'),
+    prefetch: z
+      .int()
+      .min(1)
+      .max(10_000)
+      .default(1000)
+      .describe(
+        'messages that the broker may hand over ahead; they are in memory until their segment is written',
+      ),
+  })
+  .refine(isTlsUsed, TLS_UNUSED);
 
 export type ConsumeOptions = z.infer<typeof consumeSchema>;
 

@@ -17,7 +17,13 @@ test('the name of a broker in messages never holds user or password', () => {
 });
 
 test('a URL that is wrong is refused without repeating it, since it may hold a password', () => {
-  for (const url of ['https://u:swordfish@host', 'u:swordfish@host', 'amqp://u:sword%fish@host']) {
+  for (const url of [
+    'https://u:swordfish@host',
+    'u:swordfish@host',
+    'amqp://u:sword%fish@host',
+    'amqp://u@host?auth=swordfish',
+    'amqp://u@host/v#sword',
+  ]) {
     assert.throws(
       () => schema.parse({ url }),
       (error: Error) => /expected amqp:/.test(error.message) && !/sword/.test(error.message),

@@ -150,3 +150,19 @@ test('a duration written out reads back as itself', () => {
   for (const ms of [1, 90_000, 3_600_000, 5_400_000, 604_800_000])
     assert.equal(parseDuration(formatDuration(ms)), ms);
 });
+
+test('TLS that would not be used is refused: url says amqp, and the password would go as it is', async (t) => {
+  const broker = '{ type: amqp, url: amqp://h, tls: { ca: ca.pem } }';
+  const config = await load(t, `dispatchers:\n  b: ${broker}\n`);
+  assert.match(
+    await refusal(configuredPosts(config, 'dispatchers', [])),
+    /^dsac\.yaml:2: dispatchers\.b\.tls: is for amqps:\/\/, but url says amqp:\/\//,
+  );
+  const misspelt = await load(t, 'dispatchers:\n  b: { type: amqp, url: amqp://h, exchnge: x }\n');
+  assert.match(
+    await refusal(configuredPosts(misspelt, 'dispatchers', [])),
+    /^dsac\.yaml:2: dispatchers\.b\.exchnge: unknown key \| did you mean 'exchange'\?/,
+  );
+  const used = await load(t, 'dispatchers:\n  b: { type: amqp, url: AMQPS://h, tls: { ca: ca.pem } }\n');
+  assert.equal((await configuredPosts(used, 'dispatchers', [])).length, 1);
+});
