@@ -60,6 +60,12 @@ export function isUnreadable(error: unknown): boolean {
   return UNREADABLE.has(errorCode(error) ?? '');
 }
 
+/** Whether a system error means that this user may not. */
+export function isForbidden(error: unknown): boolean {
+  const code = errorCode(error);
+  return code === 'EACCES' || code === 'EPERM';
+}
+
 /** Whether a file-system error means that the thing is simply not there. */
 export function isMissing(error: unknown): boolean {
   const code = errorCode(error);

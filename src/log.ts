@@ -32,7 +32,11 @@ export async function openLog(
   } catch (error) {
     options.complain(`cannot write the log ${file}: ${(error as Error).message}`);
   }
-  if (options.verbose) streams.push({ stream: pino.destination({ dest: 2, sync: true }), level: 'debug' });
+  if (options.verbose) {
+    const stream = pino.destination({ dest: 2, sync: true });
+    stream.on('error', () => {});
+    streams.push({ stream, level: 'debug' });
+  }
   if (streams.length === 0) return silentLog;
   const log: Log = pino(
     { name: command, level: 'debug', base: { name: command, pid: process.pid } },

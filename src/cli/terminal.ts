@@ -1,12 +1,13 @@
 /** What a command says, and where: data on stdout, everything for people on stderr, in one voice. */
 import { once } from 'node:events';
-import { DsacError, errorCode, reasonOf } from '../errors.ts';
+import { DsacError, errorCode, isForbidden, reasonOf } from '../errors.ts';
 import { EXIT, exitCode } from './exit.ts';
 import { safe } from './output/safe.ts';
 
 /** How messages about standard output itself begin. */
 let speaker = 'dsac';
 let guarded = false;
+let hushed = false;
 
 /** Names the command that runs, for what is said of its output. */
 export function speakAs(program: string): void {
@@ -39,15 +40,22 @@ export function print(text: string): void {
   output().write(text);
 }
 
+/** Standard error. Its reader may be gone and its disk full: what cannot be said changes nothing of what a command does, or how it ends. */
+function errors(): NodeJS.WriteStream {
+  if (!hushed) process.stderr.on('error', () => {});
+  hushed = true;
+  return process.stderr;
+}
+
 /** Says something to a person: `dsac-dispatch: broker: cannot connect`. */
 export function say(program: string, message: string): void {
-  process.stderr.write(`${program}: ${safe(message)}\n`);
+  errors().write(`${program}: ${safe(message)}\n`);
 }
 
 /** The exit code that a system error stands for, by its code. */
 function codeOfSystemError(error: unknown): number | undefined {
+  if (isForbidden(error)) return EXIT.noperm;
   const code = errorCode(error);
-  if (code === 'EACCES' || code === 'EPERM') return EXIT.noperm;
   if (code === undefined || !/^E[A-Z]+$/.test(code)) return undefined;
   return EXIT.io;
 }
@@ -62,8 +70,7 @@ export function complain(program: string, error: unknown, verbose: boolean): num
   const code = codeOfSystemError(error);
   if (code === EXIT.noperm) say(program, 'hint: run as root, or give --home a folder of your own');
   if (code !== undefined) return code;
-  if (verbose && error instanceof Error)
-    process.stderr.write(`${safe(error.stack ?? '', { newlines: true })}\n`);
+  if (verbose && error instanceof Error) errors().write(`${safe(error.stack ?? '', { newlines: true })}\n`);
   else say(program, 'hint: this is a bug in DSAC; --verbose shows where');
   return EXIT.software;
 }

@@ -1,7 +1,7 @@
 /** Where the configuration is, and its text. */
 import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { DsacError, isMissing, reasonOf } from '../errors.ts';
+import { DsacError, isForbidden, isMissing, reasonOf } from '../errors.ts';
 import type { Paths } from './paths.ts';
 
 export interface ConfigFile {
@@ -18,15 +18,20 @@ export function configFile(paths: Paths, flag: string | undefined, env: NodeJS.P
     : { file: join(paths.etc, 'dsac.yaml'), required: false };
 }
 
-/** The file's text, or undefined when it is not there and need not be. Throws a `config` error. */
+/** The file's text, or undefined when it is not there and need not be. Throws a `config` error, or a `noperm` one. */
 export function readConfig({ file, required }: ConfigFile): string | undefined {
   try {
     return readFileSync(file, 'utf8');
   } catch (error) {
     if (!required && isMissing(error)) return undefined;
-    throw new DsacError('config', `cannot read the configuration ${file}: ${reasonOf(error)}`, {
+    const what = `cannot read the configuration ${file}: ${reasonOf(error)}`;
+    if (isForbidden(error))
+      throw new DsacError('noperm', what, { cause: error, hint: 'run as the user that ran dsac init' });
+    throw new DsacError('config', what, {
       cause: error,
-      hint: 'dsac init writes one',
+      hint: required
+        ? 'correct --config or DSAC_CONFIG; dsac init writes one to etc/dsac/dsac.yaml below home'
+        : 'dsac init writes one where there is none',
     });
   }
 }

@@ -1,15 +1,19 @@
 /** Files that the configuration names: certificates, and secrets, which stand in files of their own. */
 import { readFile } from 'node:fs/promises';
 import { isAbsolute, join } from 'node:path';
-import { DsacError, reasonOf } from '../errors.ts';
+import { DsacError, isForbidden, reasonOf } from '../errors.ts';
 
-/** The text of the file that `key` names; a relative path is below `home`. Throws `config` errors that say which key is wrong. */
+/** The text of the file that `key` names; a relative path is below `home`. Throws `config` or `noperm` errors that say which key is wrong. */
 export async function readNamed(home: string, path: string, key: string): Promise<string> {
   const full = isAbsolute(path) ? path : join(home, path);
   try {
     return await readFile(full, 'utf8');
   } catch (error) {
-    throw new DsacError('config', `${key}: cannot read ${full}: ${reasonOf(error)}`, { cause: error });
+    const forbidden = isForbidden(error);
+    throw new DsacError(forbidden ? 'noperm' : 'config', `${key}: cannot read ${full}: ${reasonOf(error)}`, {
+      cause: error,
+      hint: forbidden ? 'the user that DSAC runs as must be able to read it' : undefined,
+    });
   }
 }
 

@@ -15,7 +15,7 @@ import { readFileSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Paths } from '../config/paths.ts';
-import { DsacError, isMissing, reasonOf } from '../errors.ts';
+import { DsacError, isForbidden, isMissing, reasonOf } from '../errors.ts';
 import type { Link } from '../evidence/succession.ts';
 import { takeLock } from '../lock.ts';
 import { create, realDisk, replace } from '../spool/disk.ts';
@@ -89,7 +89,7 @@ function readPart(path: string): string {
         hint: 'run dsac init first (with the same --home)',
       });
     }
-    throw new DsacError('config', `cannot read ${path}: ${reasonOf(error)}`, {
+    throw new DsacError(isForbidden(error) ? 'noperm' : 'config', `cannot read ${path}: ${reasonOf(error)}`, {
       cause: error,
       hint: 'run as the user that ran dsac init',
     });
@@ -125,7 +125,7 @@ function parseKey(text: string, path: string): Signing {
   return { key, publicKey: rawPublicKey(key), succession };
 }
 
-/** Reads the node's identity. Throws `config` errors that say which file is wrong. */
+/** Reads the node's identity. Throws `config` or `noperm` errors that say which file is wrong. */
 export async function loadIdentity(paths: Paths): Promise<Identity> {
   const files = filesIn(paths);
   const node = readPart(files.id).trim();
@@ -152,6 +152,8 @@ async function wipe(file: FileHandle): Promise<void> {
  * Answers both public keys and the file.
  */
 export async function rotateKey(paths: Paths): Promise<{ file: string; old: string; key: string }> {
+  // Where there is no key, nothing is made, least of all below a home that is mistyped.
+  await loadIdentity(paths);
   using lock = takeLock(join(paths.lib, 'rotate.lock'));
   if (!lock) throw new DsacError('tempfail', 'another command is changing the key');
   const { extendSuccession } = await import('../evidence/succession.ts');

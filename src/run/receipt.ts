@@ -1,5 +1,5 @@
 /** The receipt that every run of agents ends with: how each of them fared, and what earlier runs could not say. */
-import { DsacError, reasonOf } from '../errors.ts';
+import { DsacError, isForbidden, reasonOf } from '../errors.ts';
 import { takeLock } from '../lock.ts';
 import type { BatchEvent, Fields } from '../spool/batch.ts';
 import type { Room } from '../spool/quota.ts';
@@ -137,13 +137,20 @@ export async function writeReceipt(
   }
 }
 
+const NOT_OURS =
+  'run as the user that ran dsac init; if that is who runs it, another one (root?) has run here: give the file back to its owner';
+
 /** The receipt of a run could not be written. `outcomes` tells how its agents fared all the same. */
 export class NoReceipt extends DsacError {
   override readonly name = 'NoReceipt';
   readonly outcomes: readonly AgentOutcome[];
 
   constructor(error: unknown, outcomes: readonly AgentOutcome[]) {
-    const { kind, hint } = error instanceof DsacError ? error : { kind: 'io' as const, hint: undefined };
+    const forbidden = isForbidden(error);
+    const { kind, hint } =
+      error instanceof DsacError
+        ? error
+        : { kind: forbidden ? ('noperm' as const) : ('io' as const), hint: forbidden ? NOT_OURS : undefined };
     const advice = hint ?? 'the next receipt tells that this one is missing';
     super(kind, `no receipt written: ${reasonOf(error)}`, { cause: error, hint: advice });
     this.outcomes = outcomes;

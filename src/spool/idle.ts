@@ -1,6 +1,6 @@
 import { type Dirent, opendirSync } from 'node:fs';
 import { join } from 'node:path';
-import { isMissing } from '../errors.ts';
+import { isForbidden, isMissing } from '../errors.ts';
 
 /** Whether a directory has an entry for which `holds` does; looks no further than that. */
 function has(directory: string, holds: (entry: Dirent) => boolean): boolean {
@@ -18,7 +18,7 @@ const any = (): boolean => true;
 
 /**
  * Whether there is nothing at all to do in the spool at `root`: nothing new, nothing queued, nothing half-written. Told from a handful of directories,
- * since cron asks every minute on every node. Where one of them is missing, there is something to do.
+ * since cron asks every minute on every node. Where one of them is missing or may not be looked into, there is something to do, which says what is wrong.
  */
 export function isIdle(root: string): boolean {
   try {
@@ -29,7 +29,7 @@ export function isIdle(root: string): boolean {
       has(queue, ({ name }) => has(join(queue, name), any))
     );
   } catch (error) {
-    if (isMissing(error)) return false;
+    if (isMissing(error) || isForbidden(error)) return false;
     throw error;
   }
 }

@@ -2,8 +2,11 @@ import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import {
   chmodSync,
+  chownSync,
+  closeSync,
   existsSync,
   mkdirSync,
+  openSync,
   readdirSync,
   readFileSync,
   readlinkSync,
@@ -120,6 +123,7 @@ const mistakes: [args: string[], code: number, said: RegExp][] = [
     /^dsac-process: error: there is no directory GONE\ndsac-process: hint: .*dsac init --home GONE\n$/,
   ],
   [['cron', '--home', 'GONE'], 78, /^dsac: error: there is no directory GONE\n/],
+  [['report', 'packages', '--output', ''], 64, /^dsac-report: error: --output: a path cannot be empty\n/],
   [['agent', '--config', 'GONE.yaml'], 78, /^dsac-agent: error: cannot read the configuration GONE\.yaml: /],
 ];
 
@@ -315,6 +319,88 @@ test('cron’s entries name every path whole, and the configuration that the she
     env: { DSAC_CONFIG: relative(process.cwd(), config) },
   });
   assert.ok(stdout.includes(` --config ${config} --rootfs ${process.cwd()}`), stdout);
+});
+
+test('cron prints nothing where a path holds a line break, which would end a crontab’s line', async (t) => {
+  const path = join(temporary(t), 'a\nb');
+  mkdirSync(path);
+  const { code, stdout, stderr } = await dsac(['cron', '--home', path, '--role', 'central']);
+  assert.equal(code, 78);
+  assert.doesNotMatch(stdout, /^[^#]/m);
+  assert.match(stderr, /^dsac: error: a line of a crontab cannot hold a path with a line break: .*a\\x0ab\n/);
+});
+
+test('standard error that cannot be written does not change how a command ends', async (t) => {
+  const home = new Home(t);
+  await home.run('init');
+  const full = openSync('/dev/full', 'w');
+  t.after(() => closeSync(full));
+  for (const [args, code] of [
+    [['agent', 'none'], 64],
+    [['spool', 'ls'], 0],
+    [['agent', 'users', '--verbose'], 0],
+  ] as const) {
+    const { status } = spawnSync(
+      process.execPath,
+      [join(root, 'bin/dsac.js'), ...args, '--home', home.path],
+      { stdio: ['ignore', 'ignore', full] },
+    );
+    assert.equal(status, code, args.join(' '));
+  }
+});
+
+test('another user’s files: no permission, exit 77, and as whom to run', {
+  skip: process.getuid?.() !== 0 && 'left out: needs root to become another user',
+}, async (t) => {
+  const home = new Home(t);
+  await home.run('init');
+  chmodSync(home.path, 0o755);
+  const etc = join(home.path, 'etc/dsac');
+  const asOther = (...args: string[]) => dsac([...args, '--home', home.path], { uid: 65_534 });
+  for (const command of ['agent', 'dispatch', 'process', 'report', 'spool', 'verify', 'cron']) {
+    const rest = { report: ['packages'], spool: ['ls'] }[command] ?? [];
+    const { code, stderr } = await asOther(command, ...rest);
+    assert.match(
+      stderr,
+      /error: cannot read the configuration \/.*dsac\.yaml: EACCES: .*\n.*hint: run as the user that ran dsac init\n$/,
+    );
+    assert.equal(code, 77, command);
+  }
+  for (const path of ['', 'etc', 'etc/dsac']) chmodSync(join(home.path, path), 0o755);
+  chmodSync(join(etc, 'dsac.yaml'), 0o644);
+  const agent = await asOther('agent', 'users');
+  assert.match(
+    agent.stderr,
+    /cannot read \/.*node\.key: EACCES: .*\n.*hint: run as the user that ran dsac init\n$/,
+  );
+  assert.equal(agent.code, 77);
+  writeFileSync(
+    join(etc, 'dsac.yaml'),
+    'consume: { url: amqp://127.0.0.1:1, password_file: etc/dsac/node.key }\n',
+  );
+  const consume = await asOther('consume', '--setup');
+  assert.match(
+    consume.stderr,
+    /password_file: cannot read \/.*\n.*hint: the user that DSAC runs as must be able to read it\n$/,
+  );
+  assert.equal(consume.code, 77);
+});
+
+test('a run of root in another user’s home: its owner is told whose file is in the way', {
+  skip: process.getuid?.() !== 0 && 'left out: needs root to become another user',
+}, async (t) => {
+  const home = new Home(t);
+  chownSync(home.path, 65_534, 65_534);
+  const asOwner = (...args: string[]) => dsac([...args, '--home', home.path], { uid: 65_534 });
+  assert.equal((await asOwner('init')).code, 0);
+  await asOwner('agent', 'packages');
+  await home.run('agent', 'packages');
+  const { code, stderr } = await asOwner('agent', 'packages');
+  assert.match(
+    stderr,
+    /error: no receipt written: EACCES: .*\n.*hint: .*another one \(root\?\) has run here: give the file back/,
+  );
+  assert.equal(code, 77);
 });
 
 test('hold and release, and a pattern that matches nothing', async (t) => {

@@ -1,5 +1,14 @@
 import assert from 'node:assert/strict';
-import { fstatSync, globSync, openSync, readFileSync, readSync, statSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  fstatSync,
+  globSync,
+  openSync,
+  readFileSync,
+  readSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { pathsBelow } from '../../src/config/paths.ts';
@@ -118,4 +127,12 @@ test('P6: with trust pinned, a node that was added with its key is taken from it
   await node.run('dispatch');
   await centre.run('process');
   assert.match(await centre.run('report', 'completeness'), / users +complete /);
+});
+
+test('where there is no key to change, nothing is made: a mistyped home stays what it is', async (t) => {
+  const home = new Home(t);
+  const { code, stderr } = await home.try('init', '--rotate-key');
+  assert.equal(code, 78);
+  assert.match(stderr, /node\.id: it is not there\ndsac: hint: run dsac init first/);
+  assert.equal(existsSync(join(home.path, 'var')), false);
 });

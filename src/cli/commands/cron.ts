@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { type Command, Option } from 'commander';
 import { configFile } from '../../config/file.ts';
 import { projectRoot } from '../../config/project.ts';
+import { DsacError } from '../../errors.ts';
 import { type CommonOptions, pathsFor, requireHome, withCommon } from '../setting.ts';
 import { writeOut } from '../terminal.ts';
 
@@ -13,6 +14,10 @@ interface CronOptions extends CommonOptions {
 
 /** A word for sh inside a crontab line, where `%` means a line break unless escaped (crontab(5)). */
 function word(text: string): string {
+  if (text.includes('\n'))
+    throw new DsacError('config', `a line of a crontab cannot hold a path with a line break: ${text}`, {
+      hint: 'give the folder another name',
+    });
   const quoted = /^[\w@+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
   return quoted.replaceAll('%', '\\%');
 }

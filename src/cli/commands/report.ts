@@ -96,6 +96,8 @@ async function failIncomplete(completeness: Completeness, { format, output }: Re
 
 async function runReportCommand(name: string | undefined, options: ReportOptions): Promise<void> {
   if (name === undefined) return listReports();
+  if (options.output === '')
+    throw new DsacError('usage', '--output: a path cannot be empty', { hint: 'name a file to write to' });
   const setting = await prepare('dsac-report', options);
   const { loadPlugin } = await import('../../plugin/registry.ts');
   const report = await loadPlugin('reports', name);

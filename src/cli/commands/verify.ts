@@ -127,7 +127,7 @@ function progressBar(): { progress: (done: number, total: number) => void; clear
 async function centreOf({ paths }: Setting): Promise<Centre | undefined> {
   const { loadIdentity } = await import('../../run/identity.ts');
   return loadIdentity(paths).catch((error: unknown) => {
-    if (error instanceof DsacError && error.kind === 'config') return undefined;
+    if (error instanceof DsacError && (error.kind === 'config' || error.kind === 'noperm')) return undefined;
     throw error;
   });
 }
