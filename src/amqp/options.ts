@@ -1,9 +1,11 @@
 /** How to reach a broker, as the configuration says it. A password never appears in a message or a log. */
+import { createPrivateKey, X509Certificate } from 'node:crypto';
 import type { ConnectionOptions } from 'node:tls';
 import type { Options } from 'amqplib';
 import * as z from 'zod';
 import { readNamed, readPassword } from '../config/named-file.ts';
 import { durationSchema } from '../config/schema.ts';
+import { DsacError, reasonOf } from '../errors.ts';
 
 const URL_FORM =
   'expected amqp://[user@]host[:port][/vhost], or amqps:// for TLS, and nothing after it (?…, #…)';
@@ -88,13 +90,45 @@ export async function endpointOf(options: BrokerOptions, home: string): Promise<
   return { protocol, hostname, port, username, password, vhost, heartbeat: HEARTBEAT };
 }
 
-/** The TLS files, read. */
+/** The text of a TLS file that is named, looked through by `check`: OpenSSL's own errors name neither key nor file, and a `ca` without a certificate is no error to it. */
+async function pemOf(
+  { tls = {} }: BrokerOptions,
+  home: string,
+  key: 'ca' | 'cert' | 'key',
+  check: (text: string) => unknown,
+): Promise<Partial<Record<typeof key, string>>> {
+  const path = tls[key];
+  if (path === undefined) return {};
+  const text = await readNamed(home, path, `tls.${key}`);
+  try {
+    check(text);
+  } catch (error) {
+    const what = key === 'key' ? 'private key without a passphrase' : 'certificate';
+    throw new DsacError('config', `tls.${key}: expected a ${what} in PEM in ${path}: ${reasonOf(error)}`, {
+      cause: error,
+      hint: `name the PEM file of the ${what}`,
+    });
+  }
+  return { [key]: text };
+}
+
+const asCertificate = (text: string): unknown => new X509Certificate(text);
+
+/** The TLS files, read. Throws `config` errors that say which key is wrong. */
 export async function tlsOf(options: BrokerOptions, home: string): Promise<ConnectionOptions> {
-  const { ca, cert, key, servername } = options.tls ?? {};
+  const { cert, key, servername } = options.tls ?? {};
+  if ((cert === undefined) !== (key === undefined))
+    throw new DsacError(
+      'config',
+      `tls.${cert === undefined ? 'key' : 'cert'} is set without tls.${cert === undefined ? 'cert' : 'key'}`,
+      {
+        hint: 'a certificate is of use only with its key: set both, or neither',
+      },
+    );
   return {
-    ...(ca === undefined ? {} : { ca: await readNamed(home, ca, 'tls.ca') }),
-    ...(cert === undefined ? {} : { cert: await readNamed(home, cert, 'tls.cert') }),
-    ...(key === undefined ? {} : { key: await readNamed(home, key, 'tls.key') }),
+    ...(await pemOf(options, home, 'ca', asCertificate)),
+    ...(await pemOf(options, home, 'cert', asCertificate)),
+    ...(await pemOf(options, home, 'key', createPrivateKey)),
     ...(servername === undefined ? {} : { servername }),
   };
 }

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
+import { generateKeyPairSync } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import * as z from 'zod';
-import { brokerKeys, brokerName, endpointOf } from '../../src/amqp/options.ts';
+import { brokerKeys, brokerName, endpointOf, tlsOf } from '../../src/amqp/options.ts';
 import { temporary } from '../helpers/tree.ts';
 
 const schema = z.strictObject(brokerKeys);
@@ -60,4 +61,23 @@ test('host, port and vhost are taken from the URL as RabbitMQ writes them', asyn
   assert.deepEqual(await at('amqp://host'), ['amqp', 'host', 5672, '/']);
   assert.deepEqual(await at('amqps://host/'), ['amqps', 'host', 5671, '/']);
   assert.deepEqual(await at('amqp://[::1]:1/a%2Fb'), ['amqp', '::1', 1, 'a/b']);
+});
+
+test('a TLS file that holds something else, and a certificate without its key, are told with their key', async (t) => {
+  const home = temporary(t);
+  writeFileSync(join(home, 'none.pem'), 'swordfish\n');
+  const refusal = async (tls: object): Promise<string> => {
+    let said = 'taken';
+    await tlsOf(schema.parse({ url: 'amqps://host', tls }), home).catch((error: Error) => {
+      said = error.message;
+    });
+    return said;
+  };
+  assert.match(await refusal({ ca: 'none.pem' }), /^tls\.ca: expected a certificate in PEM in none\.pem: /);
+  assert.match(await refusal({ cert: 'none.pem' }), /^tls\.cert is set without tls\.key$/);
+  assert.match(await refusal({ key: 'none.pem' }), /^tls\.key is set without tls\.cert$/);
+  assert.match(await refusal({ cert: 'none.pem', key: 'none.pem' }), /^tls\.cert: expected a certificate/);
+  const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  writeFileSync(join(home, 'key.pem'), privateKey.export({ type: 'pkcs8', format: 'pem' }));
+  assert.match(await refusal({ ca: 'key.pem' }), /^tls\.ca: expected a certificate/);
 });
