@@ -403,6 +403,17 @@ test('a run of root in another user’s home: its owner is told whose file is in
   assert.equal(code, 77);
 });
 
+test('salvage of nothing is no error; what was given up says where to look', async (t) => {
+  const home = new Home(t, 'dispatchers: { x: { type: exec, command: [/bin/false] } }\n');
+  await home.run('init');
+  const { code, stderr } = await home.try('spool', 'salvage', 'corrupt');
+  assert.equal(code, 0);
+  assert.match(stderr, /^dsac-spool: .* corrupt: nothing there\n$/);
+  await home.try('agent', 'users');
+  const dispatched = await home.try('dispatch');
+  assert.match(dispatched.stderr, /^dsac-dispatch: x: 0 delivered, 2 given up: see dsac spool ls failed\n$/);
+});
+
 test('hold and release, and a pattern that matches nothing', async (t) => {
   const home = new Home(t);
   const tree = temporary(t);

@@ -44,11 +44,11 @@ async function listPosts(posts: readonly Post[], what: string): Promise<void> {
   await writeOut(columns([what, 'type', 'wants', 'does'], rows));
 }
 
-function describeDelivery({ outcome, delivered, deferred, failed, reason }: Delivery): string {
+function describeDelivery({ outcome, delivered, deferred, failed, reason }: Delivery, stack: string): string {
   const counts = [
     `${delivered} delivered`,
     ...(deferred ? [`${deferred} deferred`] : []),
-    ...(failed ? [`${failed} given up`] : []),
+    ...(failed ? [`${failed} given up: see dsac spool ls failed${stack}`] : []),
   ].join(', ');
   return outcome === 'ok' ? counts : `${outcome}: ${reason ?? 'another run is at work'} (${counts})`;
 }
@@ -86,7 +86,8 @@ function tell(setting: Plain, { routed, unrouted, deliveries, orphans }: Deliver
     const long =
       failingSince !== undefined && setting.clock().getTime() - Date.parse(failingSince) > PATIENCE;
     const matters = failed > 0 || outcome === 'broken' || (outcome === 'down' && (asked || long));
-    if (process.stderr.isTTY || matters) say(setting.program, `${handler}: ${describeDelivery(delivery)}`);
+    if (process.stderr.isTTY || matters)
+      say(setting.program, `${handler}: ${describeDelivery(delivery, stack)}`);
   }
   if (routed && routed.unwanted > 0 && process.stderr.isTTY)
     say(setting.program, `${routed.unwanted} file(s) that no handler wants stay in new/`);

@@ -154,7 +154,9 @@ async function salvageFiles(patterns: string[], options: SpoolOptions): Promise<
   const identity = await loadIdentity(setting.paths);
   const by = await originOf(new System(options.rootfs ?? '/'), identity, setting.config.host);
   let found = 0;
-  for (const file of await findFiles(spool, patterns)) {
+  const files = await findFiles(spool, patterns);
+  if (files.length === 0) return say('dsac-spool', `${[spool.root, ...patterns].join(' ')}: nothing there`);
+  for (const file of files) {
     const { events, lost, name } = await salvage(spool, file, by);
     if (name === undefined) say('dsac-spool', `${whereOf(file)}/${file.name}: nothing to salvage`);
     else
