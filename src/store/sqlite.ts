@@ -121,8 +121,9 @@ function openReadable({ path, label }: SqliteTarget): Opened {
 function openWritable({ path }: SqliteTarget): Opened {
   if (path !== ':memory:') {
     mkdirSync(dirname(path), { recursive: true, mode: 0o750 });
-    // It tells what users did: SQLite by itself would let everyone read it. What it puts beside it has the same mode.
-    closeSync(openSync(path, 'a', 0o640));
+    // It tells what users did: SQLite by itself would let everyone read it. What it puts beside it has the same mode. One that is there is left alone, as
+    // closing a file gives up the locks that SQLite has on it elsewhere in this process (https://www.sqlite.org/howtocorrupt.html, 2.2).
+    if (!existsSync(path)) closeSync(openSync(path, 'a', 0o640));
   }
   const database = new DatabaseSync(path, { timeout: BUSY_MS });
   // FULL: a batch leaves the spool once load() resolves, so the commit must survive a power cut.
