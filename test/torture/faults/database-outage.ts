@@ -66,11 +66,10 @@ const OUTAGES: readonly Outage[] = [
     },
   },
   { name: 'paused for a moment', quiet: true, lasts: 1_500, begin: paused },
-  { name: 'paused beyond all deadlines', quiet: false, lasts: 60_000, begin: paused },
+  { name: 'paused beyond all deadlines', quiet: false, begin: paused },
   {
     name: 'rows locked',
     quiet: false,
-    lasts: 12_000,
     prepare: async (database) => {
       await database.shortenLockWaits();
       return true;
