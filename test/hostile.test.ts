@@ -181,7 +181,10 @@ test('P7: whatever lies in a node’s spool, dispatch sends what is good once an
   assert.deepEqual([again.stderr, again.code], ['', 0]);
 
   const processed = await measured(home, 'process');
-  assert.match(processed.stderr, /^dsac-process: store: \d+ delivered, 7 given up\n$/);
+  assert.match(
+    processed.stderr,
+    /^dsac-process: store: \d+ delivered, 7 given up: see dsac spool ls failed --stack in\n$/,
+  );
   assert.equal(processed.code, 75);
   assertRefused(home, cases);
   await assertTaken(home, cases, neighbours);
@@ -210,7 +213,7 @@ test('P7: whatever lies in the central spool, and however odd the things beside 
   assertBounded(t, 'process', processed);
   assert.deepEqual(processed.stderr.split('\n'), [
     `dsac-process: ${damagedFiles(cases) + 2} damaged file(s) set aside: see dsac spool ls corrupt --stack in`,
-    `dsac-process: store: ${MANY + 126} delivered, 14 given up`,
+    `dsac-process: store: ${MANY + 126} delivered, 14 given up: see dsac spool ls failed --stack in`,
     '',
   ]);
   assert.equal(processed.code, 75);
