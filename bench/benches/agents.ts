@@ -1,8 +1,9 @@
 /** What a look at a machine costs, beside other programs that look at the same: first when nothing has changed, which is nearly always. */
 import { spawnSync } from 'node:child_process';
-import { globSync, mkdirSync } from 'node:fs';
+import { globSync, mkdirSync, statSync } from 'node:fs';
 import { arch } from 'node:os';
 import { extname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import {
   absolute,
   alternate,
@@ -52,6 +53,12 @@ const PEERS: readonly Peer[] = [
   { name: 'osqueryi deb_packages', atMost: 0.2, find: osqueryi },
 ];
 
+/** Waits until what a peer's installation has changed is so old that an agent rests on it: the measured runs are to find no change. */
+async function packagesAtRest(): Promise<void> {
+  const changed = (): number => statSync('/var/lib/dpkg/status', { throwIfNoEntry: false })?.mtimeMs ?? 0;
+  while (Date.now() - changed() < 3000) await sleep(100);
+}
+
 async function besidePeer(scope: Scope, ours: Command, { name, atMost, find }: Peer): Promise<Line> {
   const title = `agent packages, no change, and ${name}`;
   const theirs = scope.quick ? NOT_QUICK : find(scope);
@@ -59,6 +66,8 @@ async function besidePeer(scope: Scope, ours: Command, { name, atMost, find }: P
   // Facter has collected all the same when one of its facts could not be told.
   const time = (): number => wallMs(theirs, [0, 1]);
   time();
+  await packagesAtRest();
+  wallMs(ours);
   const pairs = await alternate(pairsOf(scope), () => wallMs(ours), time);
   return compared(title, 'ms', pairs, { atMost });
 }
