@@ -16,7 +16,8 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
 import { System } from '../../src/host/system.ts';
-import { type FollowCursor, followBytes, followLines } from '../../src/source/follow.ts';
+import { type FollowCursor, followBytes } from '../../src/source/follow.ts';
+import { followLines } from '../../src/source/follow-lines.ts';
 import { hasLog, rotatedNames } from '../../src/source/rotated.ts';
 import { temporary } from '../helpers/tree.ts';
 

@@ -4,7 +4,8 @@ import { stamp } from '../../host/stamp.ts';
 import { keyText } from '../../host/text.ts';
 import { type AgentContext, absent, type LogEntry, type LogEvent } from '../../plugin/agent.ts';
 import { type By, timeSchema } from '../../spool/batch.ts';
-import { followLines, type Lost } from '../follow.ts';
+import type { Lost } from '../follow.ts';
+import { followLines } from '../follow-lines.ts';
 import type { Manager } from '../packages/version.ts';
 import { hasLog, logFiles } from '../rotated.ts';
 

@@ -3,7 +3,7 @@ import { basename, dirname, join } from 'node:path';
 import * as z from 'zod';
 import { text } from '../../host/text.ts';
 import { type AgentContext, absent, type LogEntry } from '../../plugin/agent.ts';
-import { followLines } from '../follow.ts';
+import { followLines } from '../follow-lines.ts';
 import { localClock } from '../localtime.ts';
 import { AuthlogReader, authlogStateSchema } from './authlog.ts';
 import { BtmpReader, btmpStateSchema } from './btmp.ts';
