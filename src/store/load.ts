@@ -241,7 +241,7 @@ export async function loadAll(
   const streams = await Streams.read(db, nodes);
   const told = new Told();
   const events = fresh.filter(isTold).reduce((sum, { batch }) => sum + batch.count, 0);
-  await insertMany(db, dialect, 'events', () => eventRows(fresh, told), events);
+  await insertMany(db, 'events', () => eventRows(fresh, told), events);
   await loadInventories(db, fresh, streams);
   await loadReceipts(db, dialect, fresh, now);
   const account = fresh.filter(({ batch }) => tellsOfItsNode(batch));

@@ -35,13 +35,17 @@ function* chunks(rows: Iterable<Row>): Generator<Row[]> {
   if (chunk.length > 0) yield chunk;
 }
 
+function isSqlite(db: Kysely<Tables>): boolean {
+  return db.getExecutor().adapter instanceof SqliteAdapter;
+}
+
 /**
  * How much of what is left goes into one statement. SQLite, which keeps statements compiled (sqlite.ts), is asked in powers of two: a statement for every number there is
  * would take memory by tens of megabytes, and be compiled anew nearly each time. A server has each statement's way there and back in their stead.
  */
 function atOnce(db: Kysely<Tables>, left: number, most: number): number {
   const count = Math.min(left, most);
-  return db.getExecutor().adapter instanceof SqliteAdapter ? 2 ** Math.floor(Math.log2(count)) : count;
+  return isSqlite(db) ? 2 ** Math.floor(Math.log2(count)) : count;
 }
 
 function* cut<T>(db: Kysely<Tables>, all: readonly T[], most: number): Generator<T[]> {
@@ -104,12 +108,11 @@ export async function insertRows<T extends keyof Tables>(
 /** Inserts what may be very many rows, all with the same columns. `rows` is asked for them once more where the fastest way is not open. */
 export async function insertMany<T extends keyof Tables>(
   db: Kysely<Tables>,
-  dialect: DialectName,
   table: T,
   rows: () => Iterable<Insertable<Tables[T]>>,
   count: number,
 ): Promise<void> {
-  if (dialect === 'mysql' && count > MAX_ROWS) {
+  if (!isSqlite(db) && count > MAX_ROWS) {
     const { loadRows } = await import('./load-data.ts');
     if (await loadRows(db, table, rows as () => Iterable<Row>)) return;
   }
