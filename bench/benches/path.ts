@@ -10,7 +10,8 @@ import { dsac, home, wallMs } from '../commands.ts';
 import { expected, fill, makeStock, type Stock } from '../stock.ts';
 
 const BATCH_BYTES = 64 * 1024;
-const [FULL, QUICK] = [250, 20];
+/** Batches: so many that commands work for several times as long as they take to start and to make a new store. */
+const [FULL, QUICK] = [1000, 20];
 
 /** Sends a stock all the way with these commands; answers events a second. */
 async function travel(

@@ -10,7 +10,8 @@ import { shareOf } from '../profile.ts';
 import { expected, fill, makeStock, type Stock } from '../stock.ts';
 
 const BATCH_BYTES = 64 * 1024;
-const [FULL, QUICK] = [250, 20];
+/** Batches: so many that commands work for several times as long as they take to start and to make a new store. */
+const [FULL, QUICK] = [1000, 20];
 /** What proves a batch: its digest, its signature, whether its node may sign so, and the centre's own chain of heads. */
 const PROOF = new Set(['badSignature', 'objection', 'admit']);
 

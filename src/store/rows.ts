@@ -61,11 +61,20 @@ export function inPieces<T>(db: Kysely<Tables>, keys: readonly T[]): Generator<T
   return cut(db, keys, MAX_KEYS);
 }
 
-function insertion(table: string, rows: readonly Row[], onClash: string): CompiledQuery {
+/**
+ * SQLite keeps a copy of each page that a statement of many rows touches, to take back that statement alone should a row fail; who only ever takes back
+ * the whole transaction can do without (https://www.sqlite.org/lang_conflict.html, FAIL).
+ */
+function verb(db: Kysely<Tables>): string {
+  return isSqlite(db) ? 'insert or fail' : 'insert';
+}
+
+/** A statement that inserts rows. Where one of them fails, those before it may stay until the transaction is rolled back. */
+function insertion(db: Kysely<Tables>, table: string, rows: readonly Row[], onClash: string): CompiledQuery {
   const columns = Object.keys(rows[0]!);
   const marks = `(${columns.map(() => '?').join(', ')})`;
   const names = columns.map((column) => `\`${column}\``).join(', ');
-  const text = `insert into \`${table}\` (${names}) values ${rows.map(() => marks).join(', ')}${onClash}`;
+  const text = `${verb(db)} into \`${table}\` (${names}) values ${rows.map(() => marks).join(', ')}${onClash}`;
   return CompiledQuery.raw(
     text,
     rows.flatMap((row) => columns.map((column) => row[column] ?? null)),
@@ -85,7 +94,7 @@ async function insert(
   let before: Promise<unknown> | undefined;
   for (const chunk of chunks(rows)) {
     for (const piece of cut(db, chunk, MAX_ROWS)) {
-      const statement = insertion(table, piece, onClash);
+      const statement = insertion(db, table, piece, onClash);
       await before;
       before = db.executeQuery(statement);
       // What it rejects with is thrown when it is waited for.
@@ -96,7 +105,7 @@ async function insert(
   await before;
 }
 
-/** Inserts rows that all have the same columns; they are asked for as they are needed. */
+/** Inserts rows that all have the same columns, within the caller's transaction; they are asked for as they are needed. */
 export async function insertRows<T extends keyof Tables>(
   db: Kysely<Tables>,
   table: T,
@@ -119,7 +128,7 @@ export async function insertMany<T extends keyof Tables>(
   await insertRows(db, table, rows());
 }
 
-/** Inserts rows; where one with the same `keys` is there, sets its `update` columns (none: leaves it as it is). */
+/** Inserts rows, more than one only within a transaction; where one with the same `keys` is there, sets its `update` columns (none: leaves it as it is). */
 export async function upsertRows<T extends keyof Tables>(
   db: Kysely<Tables>,
   dialect: DialectName,
