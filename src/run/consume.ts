@@ -9,6 +9,7 @@ import { type GroupLimits, Receiver } from '../amqp/receive.ts';
 import { deadLetters, declareTopology, queueLength } from '../amqp/topology.ts';
 import { pause } from '../amqp/wait.ts';
 import { DsacError, errorCode, reasonOf } from '../errors.ts';
+import { holdYoungSpace } from '../heap.ts';
 import type { Log } from '../log.ts';
 import { DestinationDown } from '../plugin/handler.ts';
 import { NoRoom, type Quota, Room } from '../spool/quota.ts';
@@ -182,6 +183,7 @@ async function empty(
     full = await room.require().catch((error: unknown) => error);
     if (full !== undefined) break;
     const some = await store(idle);
+    holdYoungSpace();
     if (!some && !follow && (hurry.aborted || (await receiver.isEmpty()))) break;
     await between();
   }

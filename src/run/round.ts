@@ -1,6 +1,7 @@
 /** One handler working through its queue under its lock while routing fills it: opens files, hands them over in groups, acts on each answer. */
 import { orAbort } from '../abort.ts';
 import { isMissing, isUnreadable, reasonOf } from '../errors.ts';
+import { holdYoungSpace } from '../heap.ts';
 import {
   type Answer,
   DestinationDown,
@@ -116,6 +117,7 @@ export class Round {
       bytes += consignment.size;
       if (batches < (this.#post.handler.group ?? DEFAULT_GROUP) && bytes < GROUP_BYTES) continue;
       await this.#deliver(group);
+      holdYoungSpace();
       [group, batches, bytes] = [[], 0, 0];
     }
     if (group.length > 0) await this.#deliver(group);

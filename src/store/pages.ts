@@ -1,5 +1,6 @@
 /** Streams the rows of a question some hundred at a time: one by one, most rows would cost less to read than to hand on. */
 import type { CompiledQuery } from 'kysely';
+import { holdYoungSpace } from '../heap.ts';
 import type { Store } from './store.ts';
 
 /** Rows that are handed on together. */
@@ -19,6 +20,7 @@ export async function* pagesOf<R>({ db }: Pick<Store, 'db'>, question: Question<
     else page.push(...rows);
     if (page.length < PAGE_ROWS) continue;
     yield page;
+    holdYoungSpace();
     page = [];
   }
   if (page.length > 0) yield page;
