@@ -52,7 +52,8 @@ function selectEvents(store: Store, window: Window) {
     .select([
       'e.time',
       'e.since',
-      'e.node',
+      // A name of its own is what a union can be ordered by.
+      'e.node as node',
       'b.host',
       'e.agent',
       'e.action',
@@ -254,22 +255,20 @@ export async function* packageEventsIn(store: Store, window: Window): AsyncGener
   const to = storedDate(beyond(window.until, LONGEST_TRANSACTION));
   const firstLook = storedDate(beyond(window.since, -LONGEST_TRANSACTION));
   const lastLook = storedDate(beyond(window.until, LATEST_LOOK));
-  const query = selectEvents(store, window)
-    .where((eb) =>
-      eb.or([
-        eb.and([eb('e.agent', '=', 'package-history'), eb('e.time', '>=', from), eb('e.time', '<', to)]),
-        eb.and([
-          eb('e.agent', '=', 'packages'),
-          eb('e.time', '>=', firstLook),
-          eb('e.time', '<', lastLook),
-          // What a transaction that began in the window did may be seen to be done between two looks behind it.
-          eb.or([eb('e.time', '<', to), eb('e.since', '<', to)]),
-        ]),
-      ]),
-    )
-    .orderBy((eb) => eb.fn.coalesce('e.since', 'e.time'))
-    .orderBy('e.node')
-    .orderBy('e.batch')
-    .orderBy('e.idx');
+  const ranked = selectEvents(store, window).select(['e.batch as batch', 'e.idx as idx']);
+  const recorded = ranked
+    .select('e.time as begins')
+    .where('e.agent', '=', 'package-history')
+    .where('e.time', '>=', from)
+    .where('e.time', '<', to);
+  const observed = ranked
+    .select((eb) => eb.fn.coalesce('e.since', 'e.time').as('begins'))
+    .where('e.agent', '=', 'packages')
+    .where('e.time', '>=', firstLook)
+    .where('e.time', '<', lastLook)
+    // What a transaction that began in the window did may be seen to be done between two looks behind it.
+    .where((eb) => eb.or([eb('e.time', '<', to), eb('e.since', '<', to)]));
+  // Two questions, since SQLite then sorts only what is observed: what is recorded comes in the order of an index.
+  const query = recorded.unionAll(observed).orderBy('begins').orderBy('node').orderBy('batch').orderBy('idx');
   for await (const page of toldOnce(store, window, query)) yield page.map(storedEvent);
 }
