@@ -92,12 +92,22 @@ export function makeStock(
   return { batches, events, bytes, folder };
 }
 
-/** Writes many batches of one event each into a folder, not durably: only for what is not lost by it, how long they are looked through. */
+/** A file has at most 65,000 names on ext4 (its own limit); so that a backlog of a million is made in seconds, each file gets this many at most. */
+const NAMES = 100;
+
+/**
+ * Fills a folder with the names of as many batches, each of one event and not written durably: only for what is not lost by it, how long they are looked
+ * through. Of a long backlog several names, as of the batches of one stream, share a file.
+ */
 export function makeBacklog(folder: string, count: number): void {
   const nodes = Array.from({ length: 20 }, (_, n) => new FakeNode(randomUUID(), `web${n + 1}`));
-  for (let n = 0; n < count; n++) {
+  const files = Math.max(Math.ceil(count / NAMES), Math.min(count, 1000));
+  for (let n = 0; n < files; n++) {
     const { header, bytes } = nodes[n % nodes.length]!.next(AGENT, 'log', [plainEvent(n)]);
-    writeFileSync(join(folder, batchFile(header)), bytes);
+    const file = join(folder, batchFile(header));
+    writeFileSync(file, bytes);
+    for (let more = n + files; more < count; more += files)
+      linkSync(file, join(folder, batchFile({ ...header, seq: header.seq + more })));
   }
 }
 

@@ -241,7 +241,8 @@ function withoutIndexes(database: DatabaseSync): () => void {
 export async function makeYear(home: string, { events, nodes: many, seed }: Year): Promise<Told> {
   await (await openStore(undefined, { home })).close();
   using database = new DatabaseSync(join(home, 'var/lib/dsac/store.db'));
-  database.exec('pragma synchronous = off; pragma cache_size = -262144');
+  // Written once, in place: a store half made is of no use.
+  database.exec('pragma journal_mode = off; pragma synchronous = off; pragma cache_size = -262144');
   database.exec('begin');
   const restore = withoutIndexes(database);
   const chronicle = new Chronicle(database, seed);
@@ -257,5 +258,6 @@ export async function makeYear(home: string, { events, nodes: many, seed }: Year
   chronicle.account(nodes);
   restore();
   database.exec('commit');
+  database.exec('pragma journal_mode = wal');
   return { events: chronicle.events, batches: chronicle.batches };
 }

@@ -13,7 +13,7 @@ import { costOf, dsac, home, lacks, wallMs } from '../commands.ts';
 import { empty, expected, makeBacklog, makeStock, type Stock } from '../stock.ts';
 
 /** Batches that wait to be dispatched; and those that are consumed and processed. */
-const FULL = { backlog: [100_000, 1_000], batches: [20_000, 10_000] } as const;
+const FULL = { backlog: [1_000_000, 1_000], batches: [20_000, 10_000] } as const;
 const QUICK = { backlog: [2_000, 200], batches: [400, 100] } as const;
 const DEADLINE = 120_000;
 
