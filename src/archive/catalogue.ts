@@ -90,7 +90,8 @@ export class Catalogue {
       }
       this.#database.exec('commit');
     } catch (error) {
-      this.#database.exec('rollback');
+      // SQLite itself has taken back what met a full disk, and would answer that there is nothing to take back.
+      if (this.#database.isTransaction) this.#database.exec('rollback');
       throw error;
     }
   }

@@ -13,9 +13,9 @@ import {
   type StoreAddress,
 } from './handler.ts';
 
-/** The store's trouble as a handler tells it; anything else as it is. */
-function asDown(error: unknown): unknown {
-  if (isFileTrouble(error)) return new DestinationDown(reasonOf(error), { cause: error });
+/** The trouble of the store `where` as a handler tells it; anything else as it is. */
+function asDown(error: unknown, where: string): unknown {
+  if (isFileTrouble(error)) return new DestinationDown(`${where}: ${reasonOf(error)}`, { cause: error });
   if (!(error instanceof DsacError) || error.kind !== 'unavailable') return error;
   return new DestinationDown(adviceOf(error), { cause: error });
 }
@@ -28,7 +28,7 @@ async function load(store: Store, parcels: readonly Parcel[]): Promise<Answer[]>
   } catch (error) {
     if (error instanceof DsacError && error.kind === 'data' && parcels.length === 1)
       return [{ status: 'rejected', reason: error.message }];
-    throw asDown(error);
+    throw asDown(error, `the store ${store.label}`);
   }
 }
 
@@ -44,6 +44,6 @@ export async function openStoreSession(
     const store = await openStore(url, { home: paths.home, password });
     return { deliver: (parcels) => load(store, parcels), close: () => store.close() };
   } catch (error) {
-    throw asDown(error);
+    throw asDown(error, 'the store');
   }
 }

@@ -43,6 +43,18 @@ function preparer(database: DatabaseSync): (sql: string) => SqliteStatement {
   };
 }
 
+/**
+ * Takes a transaction back where there still is one. SQLite itself takes back what met a full disk or an error of it
+ * (https://www.sqlite.org/lang_transaction.html, 2.2), and its answer that there is nothing to take back would hide that error.
+ */
+function rollback(database: DatabaseSync): SqliteStatement {
+  const run = (): { changes: number; lastInsertRowid: number } => {
+    if (database.isTransaction) database.exec('rollback');
+    return { changes: 0, lastInsertRowid: 0 };
+  };
+  return { reader: false, all: () => [], run, iterate: () => [][Symbol.iterator]() };
+}
+
 /** Streams rows in pages, where Kysely would step through the event loop with each. The statement is compiled for itself, since its rows are read while others run. */
 function streaming(database: DatabaseSync): DatabaseConnection['streamQuery'] {
   return async function* <R>({ sql, parameters }: { sql: string; parameters: readonly unknown[] }) {
@@ -163,7 +175,8 @@ export function openSqlite(target: SqliteTarget, { toRead }: { readonly toRead: 
       database: {
         close,
         // Every transaction of the store writes: taking the write lock at once waits for it, where an upgrade later would fail.
-        prepare: (sql) => prepare(sql === 'begin' ? 'begin immediate' : sql),
+        prepare: (sql) =>
+          sql === 'rollback' ? rollback(database) : prepare(sql === 'begin' ? 'begin immediate' : sql),
       },
     }),
   });

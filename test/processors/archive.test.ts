@@ -11,6 +11,7 @@ import { decode } from '../../src/spool/decode.ts';
 import { realDisk } from '../../src/spool/disk.ts';
 import { FakeNode, plainEvent } from '../helpers/batches.ts';
 import { Counter } from '../helpers/handlers.ts';
+import { fill, smallDisk } from '../helpers/small-disk.ts';
 import { temporary } from '../helpers/tree.ts';
 import { handlerConformance } from '../suites/handler.ts';
 
@@ -165,4 +166,32 @@ test('archive: several in one configuration do not share what they hold', async 
   const parcels = await counter.files(oneBatch());
   for (const path of ['one', 'two']) await (await counter.open(archive, { path })).deliver(parcels);
   for (const path of ['one', 'two']) assert.equal(kept(join(counter.paths.home, path)).length, 1);
+});
+
+test('P4: an archive on a disk that is full is down, wherever the room ends, and no batch is blamed', async (t) => {
+  const disk = smallDisk(t, 'size=8m');
+  if (disk === undefined) return;
+  const counter = new Counter(t);
+  const node = new FakeNode();
+  const batches = Array.from({ length: 400 }, (_, n) => node.next('logins', 'log', [plainEvent(n)]));
+  const parcels = await counter.files(...batches);
+  let down = 0;
+  for (let left = 16 * 1024; left < 512 * 1024; left += 16 * 1024) {
+    const root = join(disk, String(left));
+    const session = await counter.open(archive, { path: root });
+    const makeRoom = fill(disk, 'bytes', left);
+    try {
+      await session.deliver(parcels);
+    } catch (error) {
+      down++;
+      assert.equal((error as Error).name, 'DestinationDown', `${left} bytes left: ${error}`);
+      assert.match((error as Error).message, /ENOSPC|is full/, `${left} bytes left`);
+    }
+    makeRoom();
+    await session.deliver(parcels);
+    assert.equal(kept(root).length, batches.length, `${left} bytes left`);
+    await session.close();
+    rmSync(root, { recursive: true });
+  }
+  assert.ok(down > 2, `it was down ${down} times`);
 });

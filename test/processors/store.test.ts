@@ -6,6 +6,7 @@ import store from '../../processors/store.ts';
 import { FakeNode, plainEvent } from '../helpers/batches.ts';
 import { Counter } from '../helpers/handlers.ts';
 import { onDatabase, ownDatabase, servicesLeftOut } from '../helpers/services.ts';
+import { fill, smallDisk } from '../helpers/small-disk.ts';
 import { temporary } from '../helpers/tree.ts';
 import { handlerConformance } from '../suites/handler.ts';
 import { loadedInto, refusesOneAlone } from '../suites/loading-handler.ts';
@@ -57,6 +58,30 @@ for (const [what, sql, said] of closed) {
     await assert.rejects(session.deliver(parcels.slice(1)), down, 'a batch alone is blamed');
   });
 }
+
+test('P4: a store on a disk that is full is down, nothing is held against the batches, and they are loaded once there is room', async (t) => {
+  const disk = smallDisk(t, 'size=32m');
+  if (disk === undefined) return;
+  const counter = new Counter(t);
+  const node = new FakeNode();
+  const url = `sqlite:${join(disk, 'store.db')}`;
+  const session = await counter.open(store, { url });
+  const told = Array.from({ length: 400 }, (_, n) => ({
+    ...plainEvent(n),
+    data: { text: 'x'.repeat(10_000) },
+  }));
+  const parcels = await counter.files(node.next('logins', 'log', told), node.next('logins', 'log', told));
+  const makeRoom = fill(disk, 'bytes', 1024 * 1024);
+  const down = {
+    name: 'DestinationDown',
+    message: /^the store \/.*store\.db: database or disk is full$/,
+  };
+  await assert.rejects(session.deliver(parcels), down);
+  await assert.rejects(session.deliver(parcels.slice(1)), down, 'a batch alone is blamed');
+  makeRoom();
+  await session.deliver(parcels);
+  assert.equal((await loadedInto(url)).length, 2);
+});
 
 test('P4: an event that is larger than the server takes is refused with its batch, and the others are loaded', {
   skip: servicesLeftOut,
