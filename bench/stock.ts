@@ -92,8 +92,10 @@ export function makeStock(
   return { batches, events, bytes, folder };
 }
 
-/** A file has at most 65,000 names on ext4 (its own limit); so that a backlog of a million is made in seconds, each file gets this many at most. */
+/** Names that may share a file, far below the 65,000 that ext4 allows: a million files would take minutes to make. */
 const NAMES = 100;
+/** Files of a long backlog at least. */
+const FEWEST = 1000;
 
 /**
  * Fills a folder with the names of as many batches, each of one event and not written durably: only for what is not lost by it, how long they are looked
@@ -101,7 +103,7 @@ const NAMES = 100;
  */
 export function makeBacklog(folder: string, count: number): void {
   const nodes = Array.from({ length: 20 }, (_, n) => new FakeNode(randomUUID(), `web${n + 1}`));
-  const files = Math.max(Math.ceil(count / NAMES), Math.min(count, 1000));
+  const files = Math.max(Math.ceil(count / NAMES), Math.min(count, FEWEST));
   for (let n = 0; n < files; n++) {
     const { header, bytes } = nodes[n % nodes.length]!.next(AGENT, 'log', [plainEvent(n)]);
     const file = join(folder, batchFile(header));

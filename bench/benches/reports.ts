@@ -158,6 +158,7 @@ class Asked {
   }
 }
 
+/** How large a store is made; says so where it is not what the targets are for. */
 function sizeFor({ quick, scratch, log }: Scope): typeof FULL {
   if (quick) return QUICK;
   const { bavail, bsize } = statfsSync(scratch);

@@ -44,8 +44,8 @@ function preparer(database: DatabaseSync): (sql: string) => SqliteStatement {
 }
 
 /**
- * Takes a transaction back where there still is one. SQLite itself takes back what met a full disk or an error of it
- * (https://www.sqlite.org/lang_transaction.html, 2.2), and its answer that there is nothing to take back would hide that error.
+ * Takes a transaction back where there still is one. SQLite itself takes back one that met a full or failing disk
+ * (https://www.sqlite.org/lang_transaction.html, "Response To Errors Within A Transaction"), and its answer that there is nothing to take back would hide why.
  */
 function rollback(database: DatabaseSync): SqliteStatement {
   const run = (): { changes: number; lastInsertRowid: number } => {
